@@ -62,4 +62,6 @@ class Edge(SQLModel, table=True):
     version: int = Field(foreign_key="version.id", sa_type=BigInteger)
     direction: str = Field(sa_type=Text)  # used, produced
     time: int = Field(sa_type=BigInteger)
-    data: str | None = Field(sa_type=Text, default=None)  # JSON: {"metadata": …} where the content existed with other metadata
+    data: str | None = Field(
+        sa_type=Text, default=None
+    )  # JSON: {"metadata": …} where the content existed with other metadata

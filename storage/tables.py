@@ -9,13 +9,19 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, SmallInteger, Text
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, SmallInteger, Table, Text
 from sqlmodel import Field, SQLModel
 
-__all__ = ["BigId", "Chunk", "CommitMark", "Event", "Pack", "PackState", "Pin", "Session", "Store"]
+__all__ = ["BigId", "Chunk", "CommitMark", "Event", "Pack", "PackState", "Pin", "Session", "Store", "rows"]
 
 # SQLite gives row ids to a column declared INTEGER only.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def rows(model: type[SQLModel]) -> Table:
+    """Return the table behind a row class: statements are made on tables, and results are plain rows."""
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
 
 
 class PackState(IntEnum):
@@ -37,7 +43,9 @@ class Store(SQLModel, table=True):
     id: int = Field(primary_key=True, sa_type=Integer, default=1)
     store_id: str = Field(sa_type=Text)
     created: int = Field(sa_type=BigInteger)
-    seq: int = Field(sa_type=BigInteger, default=0)  # of the last event; locked last in every transaction that has events
+    seq: int = Field(
+        sa_type=BigInteger, default=0
+    )  # of the last event; locked last in every transaction that has events
     journalled: int = Field(sa_type=BigInteger, default=0)  # every event up to this one is in the bucket
 
 

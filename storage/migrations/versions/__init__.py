@@ -1,0 +1,1 @@
+"""One module a revision; what was released stays as it is."""

@@ -1,0 +1,359 @@
+"""The artifact: what a user holds, a draft or a logged version.
+
+Knows both faces and hands the work to the parts; must not know SQL, packs or runs.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from ..storage.digest import Digest
+from ..storage.errors import Frozen, InvalidInput, NotFound, NotLogged
+from .draft import BytesSource, Draft, file_source
+from .metadata import Metadata
+from .ref import LATEST, check_name
+from .tree import walk_tree
+
+if TYPE_CHECKING:
+    import networkx
+
+    from .logged import Difference, Home, LoggedVersion
+    from .records import VersionRecord
+
+__all__ = ["Artifact", "LoggedEntry"]
+
+StrPath = str | os.PathLike[str]
+
+
+class LoggedEntry:
+    """One file of a logged artifact."""
+
+    def __init__(self, path: str, size: int, digest: bytes, logged: LoggedVersion) -> None:
+        self.path = path
+        self.size = size
+        self.digest = Digest(digest)
+        self._logged = logged
+
+    def __repr__(self) -> str:
+        return f"<{self._logged.record.name}/{self.path}, {self.size:,} bytes>"
+
+    def download(self, root: StrPath | None = None) -> Path:
+        """Put this one file below a folder, as `Artifact.download` does, and return its path."""
+        return self._logged.download(None if root is None else Path(root), self.path) / self.path
+
+    def open(self) -> io.BufferedReader:
+        """Open it as a seekable stream of bytes, without a download."""
+        return self._logged.content.open(self.path)
+
+    def read_bytes(self) -> bytes:
+        """Return its content, verified."""
+        return self._logged.content.read(self.path)
+
+
+class Artifact:
+    """A dataset, a model, or any other set of files with a name.
+
+    A new one is a draft that files are added to; logging it makes it an immutable version, and then the same object
+    offers what a version can do. Raises InvalidName for a name or type outside the grammar and InvalidInput for
+    metadata that is not JSON.
+
+    >>> draft = Artifact("dataset", type="dataset", metadata={"tokens": 9})
+    >>> draft.add_bytes(b"a b c", "words.txt")
+    """
+
+    def __init__(
+        self, name: str, type: str = "artifact", description: str | None = None, metadata: Mapping[str, Any] | None = None  # noqa: A002 - W&B's word
+    ) -> None:
+        check_name("artifact name", name)
+        check_name("type", type)
+        self._name = name
+        self._type = type
+        self._description = description
+        self._metadata = Metadata(metadata)
+        self._tags: list[str] = []
+        self._aliases: list[str] = []
+        self._draft: Draft | None = Draft()
+        self._logged: LoggedVersion | None = None
+
+    def __repr__(self) -> str:
+        if self._logged is not None:
+            return f"<Artifact {self._logged.record.ref}, {self.file_count} files, {self.size:,} bytes>"
+        return f"<Artifact draft {self._name}, {len(self._open_draft().sources)} paths>"
+
+    # A draft
+
+    def add_file(self, path: StrPath, name: str | None = None, *, overwrite: bool = False) -> None:
+        """Add one file, under its own name or another.
+
+        Raises NotFound where there is none, Conflict where the name is taken by other content, unless `overwrite`.
+        """
+        draft = self._open_draft()
+        text = os.fspath(path)
+        try:
+            source = file_source(text, os.stat(text))
+        except FileNotFoundError:
+            raise NotFound(f"{text} does not exist") from None
+        draft.add(name if name is not None else os.path.basename(text), source, overwrite=overwrite)
+
+    def add_dir(self, path: StrPath, name: str | None = None, *, ignore: Iterable[str] = (), overwrite: bool = False) -> None:
+        """Add every file below a folder, at the top of the artifact or below the folder `name`.
+
+        `ignore` and a file `.artignore` in the folder hold patterns as in .gitignore. Symbolic links are followed;
+        InvalidInput names one that is dangling or leads into itself. Stores, `.git` and downloads are left out.
+        Folders without files are not kept.
+        """
+        draft = self._open_draft()
+        prefix = f"{name.rstrip('/')}/" if name else ""
+        if isinstance(ignore, str):
+            ignore = [ignore]
+        for relative, source in walk_tree(os.fspath(path), ignore):
+            draft.add(prefix + relative, source, overwrite=overwrite)
+
+    def add_bytes(self, data: bytes, name: str, *, overwrite: bool = False) -> None:
+        """Add content from memory."""
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise InvalidInput(f"add_bytes takes bytes, not {data.__class__.__name__}; encode text first")
+        self._open_draft().add(name, BytesSource(bytes(data)), overwrite=overwrite)
+
+    @contextmanager
+    def new_file(self, name: str, mode: Literal["w", "wb"] = "w", encoding: str = "utf-8") -> Iterator[IO[Any]]:
+        """Open a file to be written, which is added when the block ends without an error."""
+        draft = self._open_draft()
+        path = draft.spool(name)
+        with path.open(mode, encoding=None if "b" in mode else encoding, newline=None if "b" in mode else "\n") as file:
+            yield file
+        draft.add(name, file_source(os.fspath(path), path.stat()))
+
+    def remove(self, path: str) -> None:
+        """Take a file or a folder out; NotFound where the draft has none."""
+        self._open_draft().remove(path)
+
+    # Both
+
+    @property
+    def name(self) -> str:
+        """The collection's name; with the version once it is logged: `dataset:v3`."""
+        return self._name if self._logged is None else self._logged.record.name
+
+    @property
+    def collection(self) -> str:
+        """The collection's name alone."""
+        return self._name
+
+    @property
+    def type(self) -> str:
+        """The type of its collection."""
+        return self._type
+
+    @property
+    def state(self) -> str:
+        """`draft`, `live`, `deleted` or `purged`."""
+        return "draft" if self._logged is None else self._logged.record.state
+
+    @property
+    def description(self) -> str | None:
+        """What it is, in words."""
+        return self._description
+
+    @description.setter
+    def description(self, value: str | None) -> None:
+        self._description = value
+
+    @property
+    def metadata(self) -> Metadata:
+        """Its metadata; what is assigned is checked at once, and kept by logging or `save()`."""
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, value: Mapping[str, Any]) -> None:
+        self._metadata = Metadata(value)
+
+    @property
+    def tags(self) -> list[str]:
+        """Its tags; change the list and `save()`."""
+        return self._tags
+
+    @tags.setter
+    def tags(self, value: Iterable[str]) -> None:
+        self._tags = list(value)
+
+    @property
+    def aliases(self) -> list[str]:
+        """The aliases that mean this version; change the list and `save()`."""
+        return self._aliases
+
+    @aliases.setter
+    def aliases(self, value: Iterable[str]) -> None:
+        self._aliases = list(value)
+
+    # A logged version
+
+    @property
+    def record(self) -> VersionRecord:
+        """Everything the store knew of this version when it was looked up."""
+        return self._held().record
+
+    @property
+    def project(self) -> str:
+        """The project it is in."""
+        return self.record.project
+
+    @property
+    def ref(self) -> str:
+        """Its whole address: `digits/model:v7`."""
+        return self.record.ref
+
+    @property
+    def version(self) -> str:
+        """Its number as people write it: `v3`."""
+        return self.record.version
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of its manifest: equal content has an equal digest."""
+        return Digest(self.record.digest)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return self.record.size
+
+    @property
+    def file_count(self) -> int:
+        """How many entries it has."""
+        return self.record.file_count
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was logged, UTC."""
+        return datetime.fromtimestamp(self.record.created / 1e6, UTC)
+
+    def download(self, root: StrPath | None = None, path_prefix: str | None = None) -> Path:
+        """Put its files below a folder, verified, and return the folder.
+
+        The default folder is `artifacts/<project>/<name>-v<number>`. What else is there is left alone; what is there
+        already with the right content is not written again. `path_prefix` is a file or folder of the artifact.
+        Raises IntegrityError where stored bytes are damaged; nothing wrong is left behind.
+        """
+        return self._held().download(None if root is None else Path(root), path_prefix)
+
+    def checkout(self, root: StrPath | None = None, *, force: bool = False) -> Path:
+        """Put its files in a folder and remove what does not belong.
+
+        Raises Conflict for a folder that is neither empty nor an earlier checkout, unless `force`.
+        """
+        return self._held().checkout(None if root is None else Path(root), force=force)
+
+    def verify(self, root: StrPath | None = None) -> Path:
+        """Check a folder's files; VerifyError, with `.report`, where they are not this version's."""
+        return self._held().verify(None if root is None else Path(root))
+
+    def files(self, prefix: str | None = None) -> Iterator[LoggedEntry]:
+        """Yield its files, lazily, in the order of their paths."""
+        logged = self._held()
+        for entry in logged.content.walk(prefix):
+            yield LoggedEntry(entry.path, entry.size, entry.digest, logged)
+
+    def __getitem__(self, path: str) -> LoggedEntry:
+        """Return one file; NotFound where there is none."""
+        logged = self._held()
+        entry = logged.content.entry(path)
+        return LoggedEntry(entry.path, entry.size, entry.digest, logged)
+
+    def open(self, path: str, mode: Literal["rb"] = "rb") -> io.BufferedReader:
+        """Open one file as a seekable stream of bytes, without a download."""
+        if mode != "rb":
+            raise Frozen(f"a logged artifact is read with mode 'rb', not {mode!r}; `new_draft()` starts its successor")
+        return self._held().content.open(path)
+
+    def read_bytes(self, path: str) -> bytes:
+        """Return one file's content, verified."""
+        return self._held().content.read(path)
+
+    def new_draft(self) -> Artifact:
+        """Start the next version from this one; logging it costs what changes."""
+        logged = self._held()
+        logged.require_bytes()
+        draft = Artifact(self._name, self._type, self._description, self._metadata)
+        draft._draft = Draft(logged.record.digest)
+        return draft
+
+    def diff(self, other: Artifact) -> Difference:
+        """Say what changed from `other` to this version."""
+        return self._held().diff(other._held())
+
+    def logged_by(self) -> Any:
+        """Return the run that first produced it (a RunRecord), or None."""
+        return self._held().home.logged_by(self.record)
+
+    def used_by(self) -> list[Any]:
+        """Return the runs that used it (RunRecords)."""
+        return self._held().home.used_by(self.record)
+
+    def upstream(self, depth: int | None = None) -> networkx.DiGraph:
+        """Return the graph of what it was made from."""
+        return self._held().home.graph(self.record, down=False, depth=depth)
+
+    def downstream(self, depth: int | None = None) -> networkx.DiGraph:
+        """Return the graph of what was made from it."""
+        return self._held().home.graph(self.record, down=True, depth=depth)
+
+    def save(self) -> None:
+        """Keep what was changed of description, metadata, tags and aliases; sends only that."""
+        logged = self._held()
+        record, catalog = logged.record, logged.home.catalog
+        now = {"description": self._description, "metadata": dict(self._metadata), "tags": sorted(set(self._tags))}
+        before = {"description": record.description, "metadata": record.metadata, "tags": sorted(record.tags)}
+        changes = {key: value for key, value in now.items() if value != before[key]}
+        if changes:
+            record = catalog.edit(record, changes)
+        for alias in self._aliases:
+            if alias not in record.aliases:
+                record = catalog.set_alias(record, alias)
+        for alias in set(record.aliases) - {*self._aliases, LATEST}:
+            record = catalog.drop_alias(record, alias)
+        self.settle(record, logged.home)
+
+    def wait(self, timeout: float | None = None) -> Artifact:  # noqa: ARG002 - part of the interface
+        """Return once it is logged, which is at once."""
+        self._held()
+        return self
+
+    # For the parts that log
+
+    def settle(self, record: VersionRecord, home: Home) -> Artifact:
+        """Become the logged version that `record` describes."""
+        from .logged import LoggedVersion
+
+        self._logged = LoggedVersion(record, home)
+        self._draft = None
+        self._name, self._type = record.collection, record.type
+        self._description = record.description
+        self._metadata = Metadata(record.metadata)
+        self._tags, self._aliases = list(record.tags), list(record.aliases)
+        return self
+
+    @classmethod
+    def of(cls, record: VersionRecord, home: Home) -> Artifact:
+        """Return the artifact of a logged version."""
+        return cls(record.collection, record.type).settle(record, home)
+
+    def take_draft(self) -> Draft:
+        """Return the draft that is to be logged; Frozen where this is logged already."""
+        return self._open_draft()
+
+    def _open_draft(self) -> Draft:
+        if self._draft is None:
+            raise Frozen(f"{self.name} is logged and immutable; `new_draft()` starts its successor")
+        return self._draft
+
+    def _held(self) -> LoggedVersion:
+        if self._logged is None:
+            raise NotLogged(f"{self._name} is a draft; log it first")
+        return self._logged

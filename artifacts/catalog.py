@@ -1,0 +1,305 @@
+"""The catalog: finds versions by ref, lists them, moves their names, and logs new ones.
+
+Knows collections and the engine; must not know runs: who logs on behalf of a run hands in what else belongs to the
+transaction. Records are read in batches, so that a graph of many versions costs a few statements.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Select, func, select
+
+from ..storage import tables as storage_tables
+from ..storage.database import Transaction
+from ..storage.engine import Engine
+from ..storage.errors import Conflict, NotFound
+from ..storage.events import Event
+from ..storage.session import Session
+from ..storage.tables import rows
+from . import tables
+from .collection import NewVersion, make_project, move_alias, open_collection, remove_alias, settle_version
+from .records import CollectionRecord, VersionRecord
+from .ref import LATEST, Ref, check_alias, check_tag, fold_name
+from .suggest import absent_collection, absent_version
+
+__all__ = ["Also", "Catalog"]
+
+T = TypeVar("T")
+Also = Callable[[Transaction, int, bool], None]  # the version's row id, and whether it is new
+BATCH = 500
+_project, _collection, _version = rows(tables.Project), rows(tables.Collection), rows(tables.Version)
+_alias, _tag, _event = rows(tables.Alias), rows(tables.Tag), rows(storage_tables.Event)
+
+
+class Catalog:
+    """Projects, collections and versions of one store."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    # Finding
+
+    def resolve(self, ref: Ref, project: str) -> VersionRecord:
+        """Return the version that a ref means, deleted ones included; NotFound says what there is instead.
+
+        `project` is where a bare name is looked for first; a name that is absent there and exists in exactly one
+        other project is taken from it.
+        """
+        return self.engine.database.read(lambda connection: self._resolve(connection, ref, project))
+
+    def records(self, ids: Iterable[int]) -> dict[int, VersionRecord]:
+        """Return versions by row id."""
+        return self.engine.database.read(lambda connection: _records(connection, list(ids)))
+
+    def projects(self) -> list[str]:
+        """Return the names of all projects."""
+        wanted = select(_project.c.name).order_by(_project.c.name)
+        return self.engine.database.read(lambda connection: list(connection.execute(wanted).scalars()))
+
+    def collections(self, project: str | None = None) -> list[CollectionRecord]:
+        """Return the collections of a project, or of all, in the order of their names."""
+        return self.engine.database.read(lambda connection: _collections(connection, project))
+
+    def versions(self, ref: Ref, project: str) -> list[VersionRecord]:
+        """Return every version of a collection in the order of their numbers, deleted ones included."""
+
+        def work(connection: Connection) -> list[VersionRecord]:
+            found = self._find_collection(connection, ref, project)
+            ids = select(_version.c.id).where(_version.c.collection == found).order_by(_version.c.number)
+            return list(_records(connection, list(connection.execute(ids).scalars())).values())
+
+        return self.engine.database.read(work)
+
+    def history(self, ref: Ref, project: str, alias: str | None = None) -> list[Event]:
+        """Return the events of a collection, oldest first; with `alias`, those that moved it."""
+
+        def work(connection: Connection) -> list[Event]:
+            found = self._find_collection(connection, ref, project)
+            return [one for one in _events(connection, _subject(connection, found)) if alias is None or _moves(one, alias)]
+
+        return self.engine.database.read(work)
+
+    # Changing
+
+    def log(
+        self,
+        project: str,
+        name: str,
+        type_: str | None,
+        new: NewVersion,
+        session: Session,
+        aliases: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        also: Also | None = None,
+    ) -> tuple[VersionRecord, bool]:
+        """Commit uploaded content as a version, with its aliases and whatever `also` records, in one transaction.
+
+        Returns the version, and whether it is new: equal content in a collection is one version. PacksGone asks the
+        caller to upload again.
+        """
+        for alias in aliases:
+            check_alias(alias)
+        for tag in tags:
+            check_tag(tag)
+
+        def work(tx: Transaction) -> tuple[VersionRecord, bool]:
+            collection = open_collection(tx, project, name, type_)
+            session.commit(tx)
+            version, is_new = settle_version(tx, collection, new, aliases)
+            if tags:
+                self._edit(tx, version, {"tags": sorted({*_records(tx.connection, [version])[version].tags, *tags})})
+            if also is not None:
+                also(tx, version, is_new)
+            return _records(tx.connection, [version])[version], is_new
+
+        return self.engine.write(work)
+
+    def set_alias(self, version: VersionRecord, alias: str, *, reason: str | None = None, expect: str | None = None) -> VersionRecord:
+        """Make an alias mean a version; see `move_alias` for `expect`. Conflict where the version is deleted."""
+
+        def work(tx: Transaction) -> VersionRecord:
+            collection = open_collection(tx, version.project, version.collection, None)
+            current = _records(tx.connection, [version.id])[version.id]
+            if current.state != "live":
+                raise Conflict(f"{version.ref} is {current.state}; an alias cannot mean it")
+            move_alias(tx, collection, alias, version.number, reason=reason, expect=expect)
+            return _records(tx.connection, [version.id])[version.id]
+
+        return self.engine.write(work)
+
+    def drop_alias(self, version: VersionRecord, alias: str, *, reason: str | None = None) -> VersionRecord:
+        """Take an alias away from the collection of a version; NotFound where there is none."""
+
+        def work(tx: Transaction) -> VersionRecord:
+            collection = open_collection(tx, version.project, version.collection, None)
+            remove_alias(tx, collection, alias, reason=reason)
+            return _records(tx.connection, [version.id])[version.id]
+
+        return self.engine.write(work)
+
+    def edit(self, version: VersionRecord, changes: Mapping[str, Any]) -> VersionRecord:
+        """Change a version's words: any of `description`, `metadata` and `tags`."""
+        for tag in changes.get("tags", ()):
+            check_tag(tag)
+
+        def work(tx: Transaction) -> VersionRecord:
+            open_collection(tx, version.project, version.collection, None)
+            self._edit(tx, version.id, changes)
+            return _records(tx.connection, [version.id])[version.id]
+
+        return self.engine.write(work)
+
+    def project_id(self, tx: Transaction, name: str) -> int:
+        """Return the row id of a project, making it where it is absent."""
+        return make_project(tx, name)
+
+    def _edit(self, tx: Transaction, version: int, changes: Mapping[str, Any]) -> None:
+        record = _records(tx.connection, [version])[version]
+        data = {"project": record.project, "collection": record.collection, "number": record.number, **changes}
+        tx.record("version.edited", f"{record.project}/{record.collection}", data)
+
+    def _resolve(self, connection: Connection, ref: Ref, project: str) -> VersionRecord:
+        collection = self._find_collection(connection, ref, project)
+        found = _choose(connection, collection, ref)
+        if found is None:
+            raise absent_version(connection, collection, ref)
+        return _records(connection, [found])[found]
+
+    def _find_collection(self, connection: Connection, ref: Ref, project: str) -> int:
+        """Return the row id of the collection that a ref names, by the rule for bare names."""
+        joined = _collection.join(_project, _project.c.id == _collection.c.project)
+        wanted = select(_collection.c.id, _project.c.key, _project.c.name).select_from(joined)
+        found = connection.execute(wanted.where(_collection.c.key == fold_name(ref.name))).all()
+        here = fold_name(ref.project or project)
+        for row in found:
+            if row.key == here:
+                return int(row.id)
+        if ref.project is None and len(found) == 1:
+            return int(found[0].id)
+        raise absent_collection(connection, ref, project, [row.name for row in found])
+
+
+def _choose(connection: Connection, collection: int, ref: Ref) -> int | None:
+    """Return the row id of the version that a ref means within its collection."""
+    of = select(_version.c.id, _version.c.digest).where(_version.c.collection == collection)
+    if ref.version is not None:
+        return _one(connection, of.where(_version.c.number == ref.version))
+    if ref.digest is not None:
+        low = bytes.fromhex(ref.digest[: len(ref.digest) // 2 * 2])
+        same = [
+            row.id
+            for row in connection.execute(of.where(_version.c.digest >= low).order_by(_version.c.digest, _version.c.number.desc()))
+            if row.digest.hex().startswith(ref.digest)
+        ]
+        if len({row for row in same}) > 1 and len(ref.digest) < 64:
+            raise Conflict(f"{ref}: more than one version begins so; give more digits")
+        return same[0] if same else None
+    alias = ref.alias or LATEST
+    if ref.at is not None:
+        number = None
+        for event in _events(connection, _subject(connection, collection), until=ref.at):
+            if _moves(event, alias):
+                number = event.data["to"]
+        return None if number is None else _one(connection, of.where(_version.c.number == number))
+    meant = select(_alias.c.version).where(_alias.c.collection == collection, _alias.c.key == fold_name(alias))
+    return _one(connection, meant)
+
+
+def _one(connection: Connection, wanted: Select[Any]) -> int | None:
+    row = connection.execute(wanted).first()
+    return None if row is None else int(row[0])
+
+
+def _subject(connection: Connection, collection: int) -> str:
+    joined = _collection.join(_project, _project.c.id == _collection.c.project)
+    wanted = select(_project.c.name, _collection.c.name).select_from(joined).where(_collection.c.id == collection)
+    owner, name = connection.execute(wanted).one()
+    return f"{owner}/{name}"
+
+
+def _events(connection: Connection, subject: str, until: int | None = None) -> list[Event]:
+    wanted = select(_event).where(_event.c.subject == subject)
+    if until is not None:
+        wanted = wanted.where(_event.c.time <= until)
+    found = connection.execute(wanted.order_by(_event.c.seq))
+    return [Event(one.kind, one.subject, json.loads(one.data), one.reason, one.time, one.actor, one.seq) for one in found]
+
+
+def _moves(event: Event, alias: str) -> bool:
+    return event.kind in {"alias.set", "alias.removed"} and fold_name(event.data["alias"]) == fold_name(alias)
+
+
+def _records(connection: Connection, ids: Sequence[int]) -> dict[int, VersionRecord]:
+    """Return versions by row id, in the order asked for."""
+    joined = _version.join(_collection, _collection.c.id == _version.c.collection).join(_project, _project.c.id == _collection.c.project)
+    wanted = select(_version, _collection.c.name.label("name"), _collection.c.type, _project.c.name.label("owner")).select_from(joined)
+    found: dict[int, VersionRecord] = {}
+    for start in range(0, len(ids), BATCH):
+        part = ids[start : start + BATCH]
+        aliases, tags = _names(connection, part, _alias.c.version, _alias.c.name), _names(connection, part, _tag.c.version, _tag.c.name)
+        for row in connection.execute(wanted.where(_version.c.id.in_(part))):
+            found[row.id] = VersionRecord(
+                id=row.id,
+                project=row.owner,
+                collection=row.name,
+                type=row.type,
+                number=row.number,
+                digest=row.digest,
+                size=row.size,
+                file_count=row.file_count,
+                state=row.state,
+                created=row.created,
+                deleted=row.deleted,
+                actor=row.actor,
+                description=row.description,
+                metadata=json.loads(row.data),
+                aliases=tuple(aliases[row.id]),
+                tags=tuple(tags[row.id]),
+            )
+    return {one: found[one] for one in ids if one in found}
+
+
+def _names(connection: Connection, ids: Sequence[int], version: Any, name: Any) -> dict[int, list[str]]:
+    out: dict[int, list[str]] = defaultdict(list)
+    for row in connection.execute(select(version, name).where(version.in_(ids)).order_by(name)):
+        out[row[0]].append(row[1])
+    return out
+
+
+def _collections(connection: Connection, project: str | None) -> list[CollectionRecord]:
+    joined = _collection.join(_project, _project.c.id == _collection.c.project)
+    wanted = select(_collection, _project.c.name.label("owner")).select_from(joined)
+    if project is not None:
+        wanted = wanted.where(_project.c.key == fold_name(project))
+    found = connection.execute(wanted.order_by(_project.c.key, _collection.c.key)).all()
+    ids = [row.id for row in found]
+    live = select(_version.c.collection, func.count().label("n"), func.max(_version.c.created).label("updated"))
+    counted = {
+        row.collection: row
+        for row in connection.execute(live.where(_version.c.collection.in_(ids), _version.c.state == "live").group_by(_version.c.collection))
+    }
+    named = select(_alias.c.collection, _alias.c.name, _version.c.number, _version.c.size).join(_version, _version.c.id == _alias.c.version)
+    aliases: dict[int, dict[str, int]] = defaultdict(dict)
+    sizes: dict[int, int] = {}
+    for row in connection.execute(named.where(_alias.c.collection.in_(ids)).order_by(_alias.c.name)):
+        aliases[row.collection][row.name] = row.number
+        if row.name == LATEST:
+            sizes[row.collection] = row.size
+    return [
+        CollectionRecord(
+            project=row.owner,
+            name=row.name,
+            type=row.type,
+            description=row.description,
+            versions=counted[row.id].n if row.id in counted else 0,
+            latest=aliases[row.id].get(LATEST),
+            size=sizes.get(row.id, 0),
+            updated=counted[row.id].updated if row.id in counted else row.created,
+            aliases=aliases[row.id],
+        )
+        for row in found
+    ]

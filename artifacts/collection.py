@@ -1,0 +1,265 @@
+"""Collections: numbering, aliases, tags and what they mean to the database.
+
+Knows the rows of projects, collections, versions, aliases and tags, and the events that change them. Must not know
+chunks, files or runs. Each change is an event; its fold is the only code that writes these rows, so that a database
+rebuilt from the journal is equal to the one that was lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, insert, select, text, update
+
+from ..storage.database import Transaction
+from ..storage.digest import Digest
+from ..storage.errors import Conflict, NotFound
+from ..storage.events import Event, Fold
+from ..storage.tables import rows
+from . import tables
+from .ref import LATEST, check_alias, check_name, check_project, fold_name
+
+__all__ = ["ABSENT", "FOLDS", "CollectionRow", "NewVersion", "make_project", "move_alias", "open_collection", "remove_alias", "settle_version"]
+
+ABSENT = "none"  # what `expect` says of an alias that must not exist yet
+_project, _collection, _version = rows(tables.Project), rows(tables.Collection), rows(tables.Version)
+_alias, _tag = rows(tables.Alias), rows(tables.Tag)
+
+
+class CollectionRow(NamedTuple):
+    """A collection whose row is locked by this transaction."""
+
+    id: int
+    project: str
+    name: str
+    type: str
+    next_number: int
+
+    @property
+    def subject(self) -> str:
+        """What its events are filed under."""
+        return f"{self.project}/{self.name}"
+
+
+class NewVersion(NamedTuple):
+    """The content and the words of a version that asks for a number."""
+
+    digest: bytes
+    size: int
+    file_count: int
+    description: str | None
+    metadata: Mapping[str, Any]
+    base: bytes | None = None  # root of the version it was made from, whose unchanged pages it relies on unseen
+
+
+def make_project(tx: Transaction, name: str) -> int:
+    """Return the row id of a project, making it where it is absent."""
+    check_project(name)
+    wanted = select(_project.c.id, _project.c.name).where(_project.c.key == fold_name(name))
+    row = tx.execute(wanted).first()
+    if row is None:
+        _serialise_creation(tx)
+        row = tx.execute(wanted).first()
+    if row is None:
+        tx.record("project.created", name, {"project": name})
+        row = tx.execute(wanted).one()
+    if row.name != name:
+        raise Conflict(f"project {name!r} and {row.name!r} differ only by case")
+    return int(row.id)
+
+
+def open_collection(tx: Transaction, project: str, name: str, type_: str | None) -> CollectionRow:
+    """Lock a collection's row, making it where it is absent.
+
+    Raises Conflict where it exists with another type, or where its name differs from one that exists only by case.
+    """
+    check_name("collection name", name)
+    owner = make_project(tx, project)
+    wanted = select(_collection).where(_collection.c.project == owner, _collection.c.key == fold_name(name))
+    row = tx.lock(wanted).first()
+    if row is None:
+        _serialise_creation(tx)
+        row = tx.lock(wanted).first()
+    if row is None:
+        kind = type_ or "artifact"
+        check_name("type", kind)
+        tx.record("collection.created", f"{project}/{name}", {"project": project, "collection": name, "type": kind})
+        row = tx.execute(wanted).one()
+    if row.name != name:
+        raise Conflict(f"{project}/{name} and {project}/{row.name} differ only by case")
+    if type_ is not None and row.type != type_:
+        raise Conflict(f"{project}/{name} holds versions of type {row.type!r}, not {type_!r}; log under another name")
+    return CollectionRow(row.id, project, row.name, row.type, row.next_number)
+
+
+def settle_version(tx: Transaction, collection: CollectionRow, new: NewVersion, aliases: Iterable[str]) -> tuple[int, bool]:
+    """Give content its number, or find the version that already has it; move `latest` and the aliases to it.
+
+    Returns the version's row id and whether it is new. The caller has made the packs live in this transaction.
+    Raises Conflict where the base was purged.
+    """
+    if new.base is not None:
+        stands = select(_version.c.id).where(_version.c.digest == new.base, _version.c.state != "purged").limit(1)
+        if tx.execute(stands).first() is None:
+            raise Conflict(f"the version that {collection.subject} was to follow was purged meanwhile; log it anew from its files")
+    same = select(_version.c.id, _version.c.number).where(
+        _version.c.collection == collection.id, _version.c.digest == new.digest, _version.c.state == "live"
+    )
+    row = tx.execute(same.order_by(_version.c.number.desc()).limit(1)).first()
+    is_new = row is None
+    if row is None:
+        data = {
+            "project": collection.project,
+            "collection": collection.name,
+            "number": collection.next_number,
+            "digest": str(Digest(new.digest)),
+            "size": new.size,
+            "file_count": new.file_count,
+            "description": new.description,
+            "metadata": dict(new.metadata),
+        }
+        tx.record("version.logged", collection.subject, data)
+        row = tx.execute(same).one()
+    for alias in dict.fromkeys([LATEST, *aliases]):
+        move_alias(tx, collection, alias, row.number)
+    return int(row.id), is_new
+
+
+def move_alias(tx: Transaction, collection: CollectionRow, alias: str, number: int, *, reason: str | None = None, expect: str | None = None) -> None:
+    """Make an alias mean a version; does nothing where it already does.
+
+    `expect` is the version that the alias must mean now (`v6`), or `none`; Conflict says what it means instead.
+    """
+    check_alias(alias)
+    before = _meant(tx, collection, alias)
+    if expect is not None:
+        now = ABSENT if before is None else f"v{before}"
+        if now != expect:
+            raise Conflict(f"{collection.subject}: {alias} is {now}, not {expect}; somebody moved it meanwhile")
+    if before == number:
+        return
+    data = {"project": collection.project, "collection": collection.name, "alias": alias, "from": before, "to": number}
+    tx.record("alias.set", collection.subject, data, reason)
+
+
+def remove_alias(tx: Transaction, collection: CollectionRow, alias: str, *, reason: str | None = None) -> None:
+    """Take an alias away; NotFound where there is none."""
+    before = _meant(tx, collection, alias)
+    if before is None:
+        raise NotFound(f"{collection.subject} has no alias {alias!r}")
+    data = {"project": collection.project, "collection": collection.name, "alias": alias, "from": before, "to": None}
+    tx.record("alias.removed", collection.subject, data, reason)
+
+
+def _meant(tx: Transaction, collection: CollectionRow, alias: str) -> int | None:
+    joined = _alias.join(_version, _version.c.id == _alias.c.version)
+    number = tx.execute(
+        select(_version.c.number)
+        .select_from(joined)
+        .where(_alias.c.collection == collection.id, _alias.c.key == fold_name(alias))
+    ).scalar_one_or_none()
+    return None if number is None else int(number)
+
+
+def _serialise_creation(tx: Transaction) -> None:
+    """Let one transaction at a time make projects and collections: there is no row to lock yet."""
+    if tx.dialect == "postgresql":
+        tx.execute(text("SELECT pg_advisory_xact_lock(hashtext('lineart.create'))"))
+
+
+# Folds: from an event to rows. They may run again after years, on another database, so they use natural keys only.
+
+
+def _project_id(connection: Connection, name: str) -> int:
+    return int(connection.execute(select(_project.c.id).where(_project.c.key == fold_name(name))).scalar_one())
+
+
+def _collection_id(connection: Connection, data: Mapping[str, Any]) -> int:
+    owner = _project_id(connection, data["project"])
+    wanted = select(_collection.c.id).where(_collection.c.project == owner, _collection.c.key == fold_name(data["collection"]))
+    return int(connection.execute(wanted).scalar_one())
+
+
+def _version_id(connection: Connection, collection: int, number: int) -> int:
+    wanted = select(_version.c.id).where(_version.c.collection == collection, _version.c.number == number)
+    return int(connection.execute(wanted).scalar_one())
+
+
+def version_row(connection: Connection, data: Mapping[str, Any]) -> int:
+    """Return the row id of the version that an event names by project, collection and number."""
+    return _version_id(connection, _collection_id(connection, data), data["number"])
+
+
+def _fold_project(connection: Connection, event: Event) -> None:
+    name = event.data["project"]
+    connection.execute(insert(_project).values(name=name, key=fold_name(name), created=event.time))
+
+
+def _fold_collection(connection: Connection, event: Event) -> None:
+    data = event.data
+    row = {"project": _project_id(connection, data["project"]), "name": data["collection"], "key": fold_name(data["collection"])}
+    connection.execute(insert(_collection).values(**row, type=data["type"], next_number=0, created=event.time))
+
+
+def _fold_version(connection: Connection, event: Event) -> None:
+    data = event.data
+    collection = _collection_id(connection, data)
+    row = {
+        "collection": collection,
+        "number": data["number"],
+        "digest": bytes(Digest.parse(data["digest"])),
+        "size": data["size"],
+        "file_count": data["file_count"],
+        "state": "live",
+        "created": event.time,
+        "actor": event.actor,
+        "description": data["description"],
+        "data": json.dumps(data["metadata"], sort_keys=True, separators=(",", ":"), ensure_ascii=False),
+    }
+    connection.execute(insert(_version).values(**row))
+    connection.execute(update(_collection).where(_collection.c.id == collection).values(next_number=data["number"] + 1))
+
+
+def _fold_alias_set(connection: Connection, event: Event) -> None:
+    data = event.data
+    collection = _collection_id(connection, data)
+    meant = _version_id(connection, collection, data["to"])
+    here = (_alias.c.collection == collection, _alias.c.key == fold_name(data["alias"]))
+    if connection.execute(update(_alias).where(*here).values(name=data["alias"], version=meant)).rowcount == 0:
+        row = {"collection": collection, "key": fold_name(data["alias"]), "name": data["alias"], "version": meant}
+        connection.execute(insert(_alias).values(**row))
+
+
+def _fold_alias_removed(connection: Connection, event: Event) -> None:
+    data = event.data
+    collection = _collection_id(connection, data)
+    connection.execute(delete(_alias).where(_alias.c.collection == collection, _alias.c.key == fold_name(data["alias"])))
+
+
+def _fold_edited(connection: Connection, event: Event) -> None:
+    data = event.data
+    version = version_row(connection, data)
+    changed: dict[str, Any] = {}
+    if "description" in data:
+        changed["description"] = data["description"]
+    if "metadata" in data:
+        changed["data"] = json.dumps(data["metadata"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if changed:
+        connection.execute(update(_version).where(_version.c.id == version).values(**changed))
+    if "tags" in data:
+        connection.execute(delete(_tag).where(_tag.c.version == version))
+        tags: Sequence[str] = data["tags"]
+        if tags:
+            connection.execute(insert(_tag), [{"version": version, "name": tag} for tag in tags])
+
+
+FOLDS: dict[str, Fold] = {
+    "project.created": _fold_project,
+    "collection.created": _fold_collection,
+    "version.logged": _fold_version,
+    "version.edited": _fold_edited,
+    "alias.set": _fold_alias_set,
+    "alias.removed": _fold_alias_removed,
+}

@@ -1,0 +1,112 @@
+"""From a draft to a version: upload, manifest, commit, in the order of docs/format.md ("Writing a version").
+
+Knows drafts, sessions and the catalog; must not know runs. Sources stay as they are until the commit, so that the whole
+work can be done again where a collector took packs that it relied on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..storage.engine import TRIES
+from ..storage.pack import PackKind, encode
+from ..storage.session import PacksGone, Session
+from .catalog import Also, Catalog
+from .collection import NewVersion
+from .draft import Draft
+from .entry import Entry
+from .manifest import Manifest, Root, build, edit
+from .records import VersionRecord
+from .upload import Progress, upload
+
+__all__ = ["Outcome", "Proposal", "commit_draft"]
+
+PAGES = 64  # held before the index is asked for all of them at once
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Everything that a version-to-be says of itself."""
+
+    project: str
+    name: str
+    type: str | None
+    draft: Draft
+    description: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    aliases: Sequence[str] = ()
+    tags: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a draft."""
+
+    version: VersionRecord
+    is_new: bool
+    new_bytes: int  # that were added to the bucket
+    new_chunks: int
+
+
+def commit_draft(catalog: Catalog, proposal: Proposal, also: Also | None = None, progress: Progress | None = None) -> Outcome:
+    """Log a draft; see `Catalog.log` for `also` and what is returned.
+
+    Raises SourceChanged where a file is not what was added; nothing is recorded then.
+    """
+    for attempt in range(1, TRIES + 1):
+        try:
+            return _try(catalog, proposal, also, progress if attempt == 1 else None)
+        except PacksGone:
+            if attempt == TRIES:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _try(catalog: Catalog, proposal: Proposal, also: Also | None, progress: Progress | None) -> Outcome:
+    draft = proposal.draft
+    engine = catalog.engine
+    with engine.session([draft.base] if draft.base is not None else []) as session:
+        entries = upload(draft.ordered(), session, engine.marker.chunking, progress)
+        pages = _Pages(session)
+        root = build(entries, pages.put) if draft.base is None else _edit(catalog, draft, entries, pages)
+        pages.flush()
+        session.flush()
+        new = NewVersion(root.digest, root.size, root.entries, proposal.description, proposal.metadata, draft.base)
+        version, is_new = catalog.log(
+            proposal.project, proposal.name, proposal.type, new, session, proposal.aliases, proposal.tags, also
+        )
+        return Outcome(version, is_new, session.new_bytes, session.new_chunks)
+
+
+def _edit(catalog: Catalog, draft: Draft, entries: Iterable[Entry], pages: _Pages) -> Root:
+    """Change a base manifest: what was removed goes, what was added comes, the rest is not looked at."""
+    assert draft.base is not None
+    get = catalog.engine.chunks.get_many
+    base = Manifest(draft.base, get)
+    changes: dict[str, Entry | None] = {}
+    for path in draft.removed:
+        changes.update((one.path, None) for one in base.walk(path))
+    changes.update((one.path, one) for one in entries)
+    return edit(draft.base, changes, get, pages.put)
+
+
+class _Pages:
+    """Takes pages one by one and stores them many at a time."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._held: dict[bytes, bytes] = {}
+
+    def put(self, digest: bytes, page: bytes) -> None:
+        """Take a page."""
+        self._held[digest] = page
+        if len(self._held) >= PAGES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Store what is held and not known."""
+        known = self._session.known(self._held)
+        self._session.add([encode(digest, page) for digest, page in self._held.items() if digest not in known], PackKind.META)
+        self._held = {}

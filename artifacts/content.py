@@ -1,0 +1,124 @@
+"""A version's content: its manifest, and the bytes behind one path, without putting anything on a disk.
+
+Knows manifests and chunks; must not know versions' names. Every byte handed out was verified.
+"""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+
+from ..storage.chunks import ChunkStore
+from ..storage.errors import NotFound
+from .download import chunks_of, whole_file
+from .entry import EXTERNAL, Entry, shown
+from .manifest import Folder, Manifest
+
+__all__ = ["Content", "EntryReader"]
+
+
+class EntryReader(io.RawIOBase):
+    """A seekable stream over the chunks of one file; holds one chunk in memory at a time."""
+
+    def __init__(self, entry: Entry, chunks: ChunkStore) -> None:
+        super().__init__()
+        self._chunks = chunks
+        pieces = list(chunks_of(entry, chunks))
+        self._digests = [digest for digest, _ in pieces]
+        self._ends = list(accumulate(size for _, size in pieces))
+        self._size = entry.size
+        self._at = 0
+        self._held: tuple[int, bytes] = (-1, b"")
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the place of the next byte."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move to a place; past the end is allowed and reads nothing."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        if start + offset < 0:
+            raise ValueError(f"seek to {start + offset}")
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        """Fill a buffer up to the end of a chunk; 0 at the end of the file."""
+        if self._at >= self._size:
+            return 0
+        number = bisect_right(self._ends, self._at)
+        if self._held[0] != number:
+            self._held = number, self._chunks.get(self._digests[number])
+        data = self._held[1]
+        start = self._at - (self._ends[number] - len(data))
+        part = data[start : start + len(buffer)]
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+
+class Content:
+    """The tree of one version, read page by page."""
+
+    def __init__(self, root: bytes, chunks: ChunkStore) -> None:
+        self.chunks = chunks
+        self.manifest = Manifest(root, chunks.get_many)
+
+    def entry(self, path: str) -> Entry:
+        """Return the entry at a path; NotFound says whether it is a folder instead."""
+        found = self.manifest.lookup(path)
+        if found is None:
+            first = next(self.manifest.walk(path), None)
+            what = "is a folder" if first is not None else "not found"
+            raise NotFound(f"{shown(path)} {what}")
+        return found
+
+    def walk(self, prefix: str | None = None) -> Iterator[Entry]:
+        """Yield all entries, or those of one file or folder; NotFound where the prefix means nothing."""
+        if not prefix:
+            yield from self.manifest.walk()
+            return
+        entries = self.manifest.walk(prefix)
+        first = next(entries, None)
+        if first is None:
+            raise NotFound(f"{shown(prefix)} not found; it holds {self._some()}")
+        yield first
+        yield from entries
+
+    def children(self, folder: str = "") -> Iterator[Folder | Entry]:
+        """Yield one level of the tree."""
+        return self.manifest.children(folder)
+
+    def open(self, path: str) -> io.BufferedReader:
+        """Open one file as a seekable stream."""
+        return io.BufferedReader(EntryReader(self._file(path), self.chunks), 1 << 20)
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of one file, checked as a whole too."""
+        return b"".join(self.stream(path))
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """Yield the bytes of one file in order."""
+        with ThreadPoolExecutor(self.chunks.backend.parallelism) as pool:
+            yield from whole_file(self._file(path), self.chunks, pool)
+
+    def _file(self, path: str) -> Entry:
+        entry = self.entry(path)
+        if entry.kind == EXTERNAL:
+            raise NotFound(f"the bytes of {shown(path)} are not in the store but at {entry.external.url if entry.external else '?'}")
+        return entry
+
+    def _some(self) -> str:
+        names = [one.name + "/" if isinstance(one, Folder) else one.path for one, _ in zip(self.children(), range(6), strict=False)]
+        return ", ".join(names[:5]) + (", …" if len(names) > 5 else "") if names else "no files"

@@ -1,0 +1,201 @@
+"""From a manifest to files: locate, read, verify, write; in parallel, in bounded memory.
+
+Knows entries, chunks and the place they go to; must not know versions. What is there already with the right content is
+left alone. Nothing unverified ever has a file's name.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from blake3 import blake3
+
+from ..storage import recipe
+from ..storage.chunks import ChunkStore, plan
+from ..storage.digest import Digest
+from ..storage.errors import IntegrityError, InvalidName
+from .entry import EXTERNAL, Entry, shown
+from .place import Place
+from .portable import Platform, Twins, why_unwritable
+from .upload import Progress
+
+__all__ = ["Report", "chunks_of", "compare", "fetch", "platform_here", "require_writable"]
+
+BUFFER = 8 << 20  # bytes of small files to a task
+BATCH = 512
+EMPTY = blake3(b"").digest()
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(slots=True)
+class Report:
+    """How files on disk differ from a version: paths by kind."""
+
+    missing: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.missing or self.changed or self.extra)
+
+
+def platform_here() -> Platform:
+    """The naming rules of this machine's disks."""
+    return "windows" if sys.platform == "win32" else "macos" if sys.platform == "darwin" else "posix"
+
+
+def require_writable(entries: Iterable[Entry], platform: Platform) -> None:
+    """Refuse a tree that this platform cannot hold under its own names, before anything is written."""
+    twins = Twins(platform)
+    for entry in entries:
+        why = why_unwritable(entry.path, platform)
+        if why is not None:
+            raise InvalidName(f"{shown(entry.path)} cannot be written here: {why}; nothing was written")
+        pair = twins.feed(entry.path)
+        if pair is not None:
+            raise InvalidName(f"{shown(pair[0])} and {shown(pair[1])} would be one file here; nothing was written")
+        if entry.kind == EXTERNAL:
+            raise InvalidName(f"{shown(entry.path)} is an external entry, which this release cannot fetch; nothing was written")
+
+
+def chunks_of(entry: Entry, chunks: ChunkStore) -> Iterator[tuple[bytes, int]]:
+    """Yield digest and size of each chunk of a file in order."""
+    if entry.recipe is not None:
+        yield from recipe.walk(entry.recipe, entry.size, chunks.get)
+    elif entry.size:
+        yield entry.digest, entry.size
+
+
+def fetch(entries: Iterable[Entry], chunks: ChunkStore, place: Place, progress: Progress | None = None) -> None:
+    """Write entries below a place, verified; raises IntegrityError and leaves nothing wrong behind."""
+    workers = chunks.backend.parallelism
+    with ThreadPoolExecutor(workers, thread_name_prefix="lineart-fetch") as pool:
+        window: deque[tuple[list[Entry], Future[None]]] = deque()
+        try:
+            for batch in _batches(entries):
+                if batch[0].recipe is not None:
+                    _large(batch[0], chunks, place, pool, progress)
+                    continue
+                window.append((batch, pool.submit(_small, batch, chunks, place)))
+                if len(window) > workers:
+                    _settle(window, progress)
+            while window:
+                _settle(window, progress)
+        finally:
+            for _, future in window:
+                future.cancel()
+
+
+def _settle(window: deque[tuple[list[Entry], Future[None]]], progress: Progress | None) -> None:
+    batch, future = window.popleft()
+    future.result()
+    if progress is not None:
+        progress(len(batch), sum(one.size for one in batch))
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Group files of one chunk; a file of several stands alone."""
+    batch: list[Entry] = []
+    held = 0
+    for entry in entries:
+        if entry.recipe is not None:
+            yield [entry]
+            continue
+        batch.append(entry)
+        held += entry.size
+        if held >= BUFFER or len(batch) >= BATCH:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _small(batch: list[Entry], chunks: ChunkStore, place: Place) -> None:
+    wanted: dict[bytes, list[Entry]] = defaultdict(list)
+    for entry in batch:
+        if _is_there(entry, place):
+            continue
+        if entry.size:
+            wanted[entry.digest].append(entry)
+        elif entry.digest == EMPTY:
+            place.write(entry.path, (), executable=entry.executable)
+        else:
+            raise IntegrityError(f"{shown(entry.path)} has no bytes but the digest {Digest(entry.digest)}")
+    if not wanted:
+        return
+    for read in plan(chunks.require(wanted).values()):
+        for location, data in chunks.load(read):
+            for entry in wanted[location.digest]:
+                if len(data) != entry.size:
+                    raise IntegrityError(f"{shown(entry.path)}: the manifest says {entry.size} bytes, its content has {len(data)}")
+                place.write(entry.path, (data,), executable=entry.executable)
+
+
+def _large(entry: Entry, chunks: ChunkStore, place: Place, pool: ThreadPoolExecutor, progress: Progress | None) -> None:
+    if _is_there(entry, place):
+        if progress is not None:
+            progress(1, entry.size)
+        return
+    place.write(entry.path, whole_file(entry, chunks, pool, progress), executable=entry.executable)
+
+
+def whole_file(entry: Entry, chunks: ChunkStore, pool: ThreadPoolExecutor, progress: Progress | None = None) -> Iterator[bytes]:
+    """Yield a file's content in order; IntegrityError at its end where the whole is not what its digest says."""
+    hasher = blake3()
+    located = (chunks.locate_in_order(chunks_of(entry, chunks)))
+    for data in chunks.stream(located, pool):
+        hasher.update(data)
+        yield data
+        if progress is not None:
+            progress(0, len(data))
+    if hasher.digest() != entry.digest:
+        raise IntegrityError(f"{shown(entry.path)}: its chunks together are {Digest(hasher.digest())}, not {Digest(entry.digest)}")
+    if progress is not None:
+        progress(1, 0)
+
+
+def _is_there(entry: Entry, place: Place) -> bool:
+    """Whether the right content is at an entry's place; its mode bit is mended."""
+    found = place.find(entry.path)
+    if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
+        return False
+    if _digest(place.open_read(entry.path)) != entry.digest:
+        return False
+    place.set_executable(entry.path, found, executable=entry.executable)
+    return True
+
+
+def _digest(number: int) -> bytes:
+    """Hash an open file and close it."""
+    try:
+        hasher = blake3()
+        while data := os.read(number, 1 << 22):
+            hasher.update(data)
+        return hasher.digest()
+    finally:
+        os.close(number)
+
+
+def compare(entries: Iterable[Entry], folder: Path, found: Iterable[str]) -> Report:
+    """Hash the files below a folder and say how they differ from the entries; `found` are the paths that are there."""
+    report = Report()
+    extra = set(found)
+    for entry in entries:
+        if entry.path not in extra:
+            report.missing.append(entry.path)
+            continue
+        extra.discard(entry.path)
+        whole = folder / entry.path
+        stands = whole.stat(follow_symlinks=False)
+        if not stat.S_ISREG(stands.st_mode) or stands.st_size != entry.size or _digest(os.open(whole, _READ)) != entry.digest:
+            report.changed.append(entry.path)
+    report.extra = sorted(extra)
+    return report

@@ -1,0 +1,154 @@
+"""The draft: where the bytes of a version-to-be will come from.
+
+Knows sources on this machine and the paths they will have; must not know stores. Nothing is read before it is logged,
+but every file's identity is remembered, so that one that changes in between is found out.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from blake3 import blake3
+
+from ..storage.errors import Conflict, InvalidInput, InvalidName, NotFound, SourceChanged
+from .entry import check_path
+
+__all__ = ["BytesSource", "Draft", "FileSource", "Source", "file_source"]
+
+_EXECUTABLE = 0o100  # for its owner
+
+
+class FileSource(NamedTuple):
+    """A regular file as it was when it was added."""
+
+    path: str
+    size: int
+    mtime: int  # nanoseconds
+    inode: int
+    executable: bool
+
+    def matches(self, found: os.stat_result) -> bool:
+        """Whether an opened file is still the one that was added."""
+        return found.st_size == self.size and found.st_mtime_ns == self.mtime and found.st_ino == self.inode
+
+    def changed(self) -> SourceChanged:
+        """The error that says it is not."""
+        return SourceChanged(f"{self.path} changed since it was added; nothing was logged, add it again")
+
+
+class BytesSource(NamedTuple):
+    """Content from memory."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.data)
+
+
+Source = FileSource | BytesSource
+
+
+def file_source(path: str, found: os.stat_result) -> FileSource:
+    """Describe a file; InvalidInput where it is not a regular one."""
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidInput(f"{path} is neither a file nor a folder; leave it out with ignore= or .artignore")
+    return FileSource(path, found.st_size, found.st_mtime_ns, found.st_ino, bool(found.st_mode & _EXECUTABLE))
+
+
+class Draft:
+    """Paths and their sources, on top of a base version or of nothing.
+
+    `sources` maps a path to its source; `removed` holds base paths (files or folders) that are gone.
+    """
+
+    def __init__(self, base: bytes | None = None) -> None:
+        self.base = base  # digest of the root page that this draft changes
+        self.sources: dict[str, Source] = {}
+        self.removed: set[str] = set()
+        self._folders: set[str] = set()
+        self._spool: tempfile.TemporaryDirectory[str] | None = None
+
+    def add(self, path: str, source: Source, *, overwrite: bool = False) -> None:
+        """Give a path its source.
+
+        Raises InvalidName for a path outside the rules or one that would be both a file and a folder, and Conflict for
+        one that is there with other content, unless `overwrite`.
+        """
+        known = self.sources.get(path)
+        if known is not None:
+            if not overwrite and not _same(known, source):
+                raise Conflict(f"{path} is in the draft already, from {_origin(known)}; now from {_origin(source)}: overwrite=True replaces it")
+            self.sources[path] = source
+            return
+        check_path(path)
+        if path in self._folders:
+            raise InvalidName(f"{path!r} is a folder of this draft already; it cannot be a file too")
+        folder = path.rpartition("/")[0]
+        while folder and folder not in self._folders:
+            if folder in self.sources:
+                raise InvalidName(f"{folder!r} is a file of this draft already; it cannot be the folder of {path!r} too")
+            self._folders.add(folder)
+            folder = folder.rpartition("/")[0]
+        self.sources[path] = source
+
+    def remove(self, path: str) -> int:
+        """Take a file or a folder out of the draft and return how many added paths went; the base's go at logging."""
+        check_path(path)
+        below = path + "/"
+        gone = [one for one in self.sources if one == path or one.startswith(below)]
+        for one in gone:
+            del self.sources[one]
+        self._folders = set()  # a folder that only the removed paths had made is free to become a file
+        for one in self.sources:
+            self._keep_folders(one)
+        if self.base is not None:
+            self.removed.add(path)
+        elif not gone:
+            raise NotFound(f"{path!r} is not in the draft")
+        return len(gone)
+
+    def spool(self, name: str) -> Path:
+        """Return a fresh place for content that is written before it is logged; gone with the draft."""
+        if self._spool is None:
+            self._spool = tempfile.TemporaryDirectory(prefix="lineart-draft-", ignore_cleanup_errors=True)
+        return Path(self._spool.name) / f"{len(os.listdir(self._spool.name)):08d}-{Path(name).name[-64:]}"
+
+    def ordered(self) -> Iterator[tuple[str, Source]]:
+        """Yield paths and sources in the order of a manifest: by the bytes of the path."""
+        for path in sorted(self.sources, key=str.encode):
+            yield path, self.sources[path]
+
+    def _keep_folders(self, path: str) -> None:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in self._folders:
+            self._folders.add(folder)
+            folder = folder.rpartition("/")[0]
+
+
+def _origin(source: Source) -> str:
+    if isinstance(source, FileSource):
+        return source.path
+    return f"{source.size} bytes in memory"
+
+
+def _same(a: Source, b: Source) -> bool:
+    if a == b:
+        return True
+    return a.size == b.size and _digest(a) == _digest(b)
+
+
+def _digest(source: Source) -> bytes:
+    if isinstance(source, BytesSource):
+        return blake3(source.data).digest()
+    hasher = blake3()
+    with open(source.path, "rb", buffering=0) as file:  # never mapped: a file cut short under a map kills the process
+        while part := file.read(1 << 22):
+            hasher.update(part)
+    return hasher.digest()

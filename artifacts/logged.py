@@ -1,0 +1,169 @@
+"""What can be done with a logged version: put its files somewhere, check them, compare it with another.
+
+Knows content, places and records; must not know drafts or runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..storage.errors import Conflict, NotFound, VerifyError
+from .content import Content
+from .download import Report, compare, fetch, platform_here, require_writable
+from .manifest import diff, renames
+from .place import Place, locked
+from .tree import CHECKOUT, DOWNLOADS
+
+if TYPE_CHECKING:
+    import networkx
+
+    from .catalog import Catalog
+    from .entry import Entry
+    from .manifest import Change, Rename
+    from .records import VersionRecord
+    from .upload import Progress
+
+__all__ = ["Difference", "Home", "LoggedVersion"]
+
+
+class Home(Protocol):
+    """What a logged version needs of the store that it lives in."""
+
+    catalog: Catalog
+    downloads: Path  # the root under which versions are put when no place is given
+
+    def progress(self, what: str) -> Progress | None:
+        """Return what is told of long work, if anybody watches."""
+
+    def logged_by(self, version: VersionRecord) -> Any:
+        """Return the run that first produced a version, or None."""
+
+    def used_by(self, version: VersionRecord) -> list[Any]:
+        """Return the runs that used a version."""
+
+    def graph(self, version: VersionRecord, *, down: bool, depth: int | None) -> networkx.DiGraph:
+        """Return a version's upstream or downstream graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How one version differs from an earlier one; `metadata` maps a key to its old and new value."""
+
+    added: list[Entry]
+    removed: list[Entry]
+    changed: list[Change]
+    renamed: list[Rename]
+    metadata: dict[str, tuple[Any, Any]]
+
+    def __bool__(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.added or self.removed or self.changed or self.renamed or self.metadata)
+
+
+class LoggedVersion:
+    """One version's record, its content and the store it lives in."""
+
+    def __init__(self, record: VersionRecord, home: Home) -> None:
+        self.record = record
+        self.home = home
+        self.content = Content(record.digest, home.catalog.engine.chunks)
+
+    def require_bytes(self) -> None:
+        """Raise NotFound where the version's bytes are gone for good."""
+        if self.record.state == "purged":
+            raise NotFound(f"{self.record.ref} was deleted and its bytes are gone; its history is still there")
+
+    def default_root(self) -> Path:
+        """Return where `download()` puts this version: `<downloads>/<project>/<collection>-v<number>`."""
+        return self.home.downloads / self.record.project / f"{self.record.collection}-{self.record.version}"
+
+    def download(self, root: Path | None, prefix: str | None) -> Path:
+        """Put the files below a folder, verified, and leave what else is there."""
+        with self._place(root) as (place, folder):
+            self._fetch(place, prefix)
+            place.settle()
+        return folder
+
+    def checkout(self, root: Path | None, *, force: bool) -> Path:
+        """Make a folder hold exactly this version.
+
+        Raises Conflict, unless `force`, for a folder that is neither empty nor an earlier checkout.
+        """
+        with self._place(root) as (place, folder):
+            own = folder / CHECKOUT
+            if not place.fresh and not force and not own.is_file() and any(folder.iterdir()):
+                raise Conflict(f"{folder} holds files that no checkout put there; choose another folder, or force")
+            if self.content.manifest.lookup(CHECKOUT) is not None:
+                raise Conflict(f"{self.record.ref} holds a file named {CHECKOUT}; download it instead")
+            self._fetch(place, None)
+            if not place.fresh:
+                place.keep_only({entry.path for entry in self.content.walk()}, frozenset({CHECKOUT}))
+            place.settle()
+            own.write_text(json.dumps({"ref": self.record.ref, "digest": self.record.digest.hex()}) + "\n")
+        return folder
+
+    def verify(self, root: Path | None) -> Path:
+        """Check a folder's files against this version; VerifyError carries the report."""
+        self.require_bytes()
+        folder = root if root is not None else self.default_root()
+        report = compare(self.content.walk(), folder, _files_below(folder))
+        if report:
+            raise VerifyError(f"{folder} is not {self.record.ref}: {_summary(report)}", report)
+        return folder
+
+    def diff(self, earlier: LoggedVersion) -> Difference:
+        """Say what changed from `earlier` to this version; equal pages are not read."""
+        changes = list(diff(earlier.content.manifest, self.content.manifest))
+        renamed = renames(changes)
+        moved = {one.old.path for one in renamed} | {one.new.path for one in renamed}
+        rest = [one for one in changes if one.path not in moved]
+        old, new = earlier.record.metadata, self.record.metadata
+        return Difference(
+            added=[one.new for one in rest if one.old is None and one.new is not None],
+            removed=[one.old for one in rest if one.new is None and one.old is not None],
+            changed=[one for one in rest if one.old is not None and one.new is not None],
+            renamed=renamed,
+            metadata={key: (old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)},
+        )
+
+    @contextmanager
+    def _place(self, root: Path | None) -> Iterator[tuple[Place, Path]]:
+        self.require_bytes()
+        folder = root if root is not None else self.default_root()
+        if root is None:
+            mark = self.home.downloads / self.record.project / DOWNLOADS
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+        with locked(folder.absolute()), Place(folder) as place:
+            yield place, folder
+
+    def _fetch(self, place: Place, prefix: str | None) -> None:
+        require_writable(self.content.walk(prefix), platform_here())
+        progress = self.home.progress(f"get {self.record.name}")
+        fetch(self.content.walk(prefix), self.content.chunks, place, progress)
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    """Yield the relative path of everything below a folder that is not a folder itself."""
+    for here, folders, files in os.walk(folder):
+        prefix = os.path.relpath(here, folder).replace(os.sep, "/") + "/"
+        prefix = "" if prefix == "./" else prefix
+        links = [name for name in folders if os.path.islink(f"{here}/{name}")]
+        for name in [*files, *links]:
+            if prefix or name != CHECKOUT:
+                yield prefix + name
+
+
+def _summary(report: Report) -> str:
+    parts = []
+    for what, paths in (("missing", report.missing), ("changed", report.changed), ("extra", report.extra)):
+        if paths:
+            more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+            parts.append(f"{len(paths)} {what} ({', '.join(map(repr, paths[:3]))}{more})")
+    return "; ".join(parts)

@@ -1,0 +1,65 @@
+"""What to say when a ref means nothing: the nearest names, the aliases, the last versions.
+
+Knows the rows it lists; makes errors and raises none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from sqlalchemy import Connection, select
+
+from ..storage.errors import NotFound
+from ..storage.tables import rows
+from . import tables
+from .ref import LATEST, Ref, fold_name
+
+__all__ = ["absent_collection", "absent_version"]
+
+SHOWN = 5
+_project, _collection, _version, _alias = (
+    rows(tables.Project),
+    rows(tables.Collection),
+    rows(tables.Version),
+    rows(tables.Alias),
+)
+
+
+def absent_collection(connection: Connection, ref: Ref, project: str, elsewhere: Sequence[str]) -> NotFound:
+    """Say that a collection does not exist, and which do."""
+    where = ref.project or project
+    if elsewhere and ref.project is None:
+        return NotFound(f"{ref.name} is not in project {where}, but in {', '.join(sorted(elsewhere))}; write PROJECT/{ref.name}")
+    owner = connection.execute(select(_project.c.id).where(_project.c.key == fold_name(where))).scalar_one_or_none()
+    if owner is None:
+        projects = list(connection.execute(select(_project.c.name).order_by(_project.c.name)).scalars())
+        known = f"projects here: {_some(projects, where)}" if projects else "the store is empty; `art log PATH NAME` fills it"
+        return NotFound(f"{where}/{ref.name} not found: there is no project {where!r}; {known}")
+    names = list(connection.execute(select(_collection.c.name).where(_collection.c.project == owner)).scalars())
+    known = f"{where} has {_some(names, ref.name)}" if names else f"project {where} has no collections"
+    return NotFound(f"{where}/{ref.name} not found; {known}")
+
+
+def absent_version(connection: Connection, collection: int, ref: Ref) -> NotFound:
+    """Say that a collection has no such version, and which versions and aliases it has."""
+    name = connection.execute(select(_collection.c.name).where(_collection.c.id == collection)).scalar_one()
+    live = select(_version.c.number).where(_version.c.collection == collection, _version.c.state == "live")
+    numbers = sorted(connection.execute(live).scalars())
+    joined = select(_alias.c.name, _version.c.number).join(_version, _version.c.id == _alias.c.version)
+    aliases = connection.execute(joined.where(_alias.c.collection == collection).order_by(_alias.c.name)).all()
+    asked = f"{name}:v{ref.version}" if ref.version is not None else f"{name}@b3:{ref.digest}" if ref.digest else f"{name}:{ref.alias or LATEST}"
+    when = " at that time" if ref.at is not None else ""
+    if not numbers:
+        return NotFound(f"{asked} not found{when}; {name} has no versions")
+    span = f"v{numbers[0]}" if len(numbers) == 1 else f"v{numbers[0]} to v{numbers[-1]}"
+    meant = ", ".join(f"{row.name} → v{row.number}" for row in aliases)
+    return NotFound(f"{asked} not found{when}; {name} has {span}" + (f" ({meant})" if meant else ""))
+
+
+def _some(names: Sequence[str], near: str) -> str:
+    """List the nearest names first, and say how many are left out."""
+    close = get_close_matches(near, names, n=SHOWN, cutoff=0.5)
+    listed = [*close, *(one for one in sorted(names) if one not in close)]
+    rest = len(listed) - SHOWN
+    return ", ".join(listed[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

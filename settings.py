@@ -1,0 +1,117 @@
+"""Which store is meant: arguments, the environment, the nearest configuration, the user's, the default; in this order.
+
+Knows where settings may stand; reads no environment itself (it is handed in) and opens nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .storage.errors import InvalidInput
+
+__all__ = ["CONFIG", "FOLDER", "Settings", "find_settings", "is_local", "local_path", "sqlite_url"]
+
+FOLDER = ".lineart"
+CONFIG = "config.toml"
+DATABASE = "lineart.db"
+_KNOWN = {"store": {"url", "database", "project", "downloads"}, "storage_options": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that opening a store needs. `database` is None where it follows from the store itself."""
+
+    url: str
+    database: str | None
+    project: str
+    downloads: Path
+    storage_options: dict[str, Any] = field(default_factory=dict)
+    implicit: bool = False  # nobody named this store to `open`: the first log may make it
+    source: str = ""  # where the URL came from, for messages
+
+
+def is_local(url: str) -> bool:
+    """Whether a store's URL is a folder of this machine."""
+    return "://" not in url or url.startswith("file://")
+
+
+def local_path(url: str) -> Path:
+    """Return the folder of a local store."""
+    return Path(url.removeprefix("file://")).expanduser().absolute()
+
+
+def sqlite_url(settings: Settings, user_data: Path) -> str:
+    """Return the SQLite file that goes with a store: in its folder, or for a bucket in the user's data folder."""
+    if is_local(settings.url):
+        return f"sqlite:///{local_path(settings.url) / DATABASE}"
+    name = hashlib.sha256(settings.url.rstrip("/").encode()).hexdigest()[:16]
+    return f"sqlite:///{user_data / 'databases' / name}.db"
+
+
+def find_settings(
+    url: str | None,
+    database: str | None,
+    storage_options: Mapping[str, Any] | None,
+    project: str | None,
+    *,
+    environ: Mapping[str, str],
+    here: Path,
+    user_config: Path,
+    user_data: Path,
+) -> Settings:
+    """Settle which store is meant.
+
+    Raises InvalidInput for a configuration file that cannot be read or holds what it should not.
+    """
+    configured, source = _configured(here, user_config)
+    store = configured.get("store", {})
+    if url is not None:
+        origin, implicit = "the URL given", False
+    elif "LINEART_STORE" in environ:
+        url, origin, implicit = environ["LINEART_STORE"], "LINEART_STORE", True
+    elif "url" in store:
+        url, origin, implicit = store["url"], source, False
+    else:
+        url, origin, implicit = str(user_data / "store"), "the default", True
+    same = url == store.get("url")
+    return Settings(
+        url=url,
+        database=database or environ.get("LINEART_DATABASE") or (store.get("database") if same else None),
+        project=project or environ.get("LINEART_PROJECT") or store.get("project") or "default",
+        downloads=Path(environ.get("LINEART_ARTIFACT_DIR") or store.get("downloads") or "artifacts"),
+        storage_options=dict(storage_options if storage_options is not None else configured.get("storage_options", {}) if same else {}),
+        implicit=implicit and is_local(url),
+        source=origin,
+    )
+
+
+def _configured(here: Path, user_config: Path) -> tuple[dict[str, Any], str]:
+    for folder in (here, *here.parents):
+        path = folder / FOLDER / CONFIG
+        if path.is_file():
+            return _read(path), str(path)
+    path = user_config / CONFIG
+    return (_read(path), str(path)) if path.is_file() else ({}, "")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}") from None
+    for section, values in data.items():
+        if section not in _KNOWN or not isinstance(values, dict):
+            raise InvalidInput(f"{path}: [{section}] is not known; there are [store] and [storage_options]")
+        allowed = _KNOWN[section]
+        for key, value in values.items():
+            if allowed is not None and (key not in allowed or not isinstance(value, str)):
+                raise InvalidInput(f"{path}: {key!r} is not a setting of [{section}]; there are {', '.join(sorted(allowed))}")
+    url = data.get("store", {}).get("url")
+    if url is not None and "://" not in url:  # a relative folder is relative to the file that names it
+        data["store"]["url"] = str((path.parent / Path(url).expanduser()).absolute())
+    return data

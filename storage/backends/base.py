@@ -1,0 +1,103 @@
+"""The interface that every place of bytes offers.
+
+Knows keys and bytes; must not know what they mean. A key is a relative path of `/`-separated parts, as layout.py makes
+them. Objects are written whole and never changed in part.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import InvalidInput, InvalidName
+
+__all__ = ["Backend", "ObjectInfo", "check_key", "check_prefix", "check_slice"]
+
+TEMPORARY = ".tmp-"  # what backends call files that are not finished; no key has a part that starts so
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object of a listing: its key, and its size in bytes."""
+
+    key: str
+    size: int
+
+
+def check_key(key: str) -> None:
+    """Raise InvalidName for a key that is empty, leaves the root, or could be taken for an unfinished file."""
+    parts = key.split("/")
+    if any(part in {"", ".", ".."} or part.startswith(TEMPORARY) for part in parts) or "\0" in key or "\\" in key:
+        raise InvalidName(f"not a key of a store: {key!r}")
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise InvalidInput or InvalidName unless the prefix is empty or names a folder by a trailing `/`."""
+    if prefix:
+        if not prefix.endswith("/"):
+            raise InvalidInput(f"a prefix must end with '/': {prefix!r}")
+        check_key(prefix[:-1])
+
+
+def check_slice(start: int, length: int | None) -> None:
+    """Raise InvalidInput for a negative start or length."""
+    if start < 0 or (length is not None and length < 0):
+        raise InvalidInput(f"not a range of bytes: start {start}, length {length}")
+
+
+class Backend(ABC):
+    """A place that holds objects by key; thread-safe, and every method may be called again after it failed.
+
+    `url` names the place in messages, without secrets. `conditional` is true where `put_new` is decided by the place
+    itself; elsewhere two callers at the same moment may both be told that theirs was new.
+    """
+
+    url: str
+
+    @property
+    def conditional(self) -> bool:
+        """Whether put-if-absent is atomic here."""
+        return True
+
+    @property
+    def parallelism(self) -> int:
+        """How many requests at once are worth it: few where only cores are busy, more where answers are waited for."""
+        return 3
+
+    @abstractmethod
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Return `length` bytes from `start`, or what there is of them, like a slice; NotFound if there is no object.
+
+        One request. StoreUnavailable if the place cannot be reached.
+        """
+
+    @abstractmethod
+    def size(self, key: str) -> int:
+        """Return the object's size in bytes; NotFound if there is no object."""
+
+    @abstractmethod
+    def put(self, key: str, parts: Sequence[bytes | memoryview]) -> None:
+        """Write the parts, end to end, as one object, in place of what was there; durable when it returns.
+
+        Readers see the old object or the whole new one. One request.
+        """
+
+    @abstractmethod
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write an object unless there is one; False if there was. Durable when it returns, whoever wrote it."""
+
+    @abstractmethod
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield every object below a folder (`prefix` ends with `/`, or is empty for all), sorted by key, never stale.
+
+        Objects written or deleted meanwhile may or may not be among them. Unfinished files never are.
+        """
+
+    @abstractmethod
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; those that do not exist are no error. An error says that some may still be there."""
+
+    def close(self) -> None:
+        """Let go of connections; a later call opens them again."""
+        return

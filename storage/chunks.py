@@ -1,0 +1,238 @@
+"""The chunk store: verified chunks out of packs, found through the index.
+
+Knows backends, packs and the index; must not know files, pages or versions. Writing is in `session`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple
+
+from blake3 import blake3
+from sqlalchemy import delete
+
+from .backends.base import Backend
+from .database import Database
+from .digest import Digest
+from .errors import IntegrityError, NotFound, StoreUnavailable
+from .layout import MARKER, pack_key
+from .pack import decode
+from .tables import Chunk, PackState, rows
+
+__all__ = ["READABLE", "ChunkStore", "Location", "Read", "plan"]
+
+READABLE = (PackState.UPLOADED, PackState.LIVE, PackState.CONDEMNED)
+GAP = 1 << 20  # bytes: reads of one pack that lie closer than this are joined
+SPAN = 8 << 20  # bytes: a joined read stops growing here, so that memory stays bounded and threads share the work
+_LOCATE = (
+    'SELECT c.digest, c.pack, p.key, p.kind, p.state, c."offset", c.stored, c.size, c.codec '
+    "FROM chunk c JOIN pack p ON p.id = c.pack WHERE c.digest {in}"
+)
+
+
+class Location(NamedTuple):
+    """Where one copy of a chunk lies."""
+
+    digest: bytes
+    pack: int  # row id
+    key: bytes  # pack id, 16 bytes
+    kind: int
+    state: int
+    offset: int
+    stored: int
+    size: int
+    codec: int
+
+    @property
+    def object(self) -> str:
+        """The key of the pack object in the bucket."""
+        return pack_key(self.kind, self.key)
+
+
+class Read(NamedTuple):
+    """One ranged read and the chunks that it brings, in the order of their offsets."""
+
+    key: str
+    start: int
+    length: int
+    chunks: tuple[Location, ...]
+
+
+def plan(locations: Iterable[Location], *, gap: int = GAP, span: int = SPAN) -> list[Read]:
+    """Join locations into few reads, in the order of pack and offset; equal locations are read once."""
+    reads: list[Read] = []
+    group: list[Location] = []
+    end = 0
+    for one in sorted(set(locations), key=lambda c: (c.pack, c.offset)):
+        stop = one.offset + one.stored
+        near = group and one.pack == group[0].pack and one.offset - end <= gap and stop - group[0].offset <= span
+        if group and not near:
+            reads.append(Read(group[0].object, group[0].offset, end - group[0].offset, tuple(group)))
+            group = []
+        group.append(one)
+        end = stop if len(group) == 1 else max(end, stop)
+    if group:
+        reads.append(Read(group[0].object, group[0].offset, end - group[0].offset, tuple(group)))
+    return reads
+
+
+class ChunkStore:
+    """Reads chunks by digest; every byte is checked against its digest before it is handed out.
+
+    Safe from many threads. A reader that finds a pack gone asks the index once more, because a collector may have
+    moved what was in it. A copy that proves damaged or missing loses its index row, so that logging the good content
+    again stores it again.
+    """
+
+    def __init__(self, backend: Backend, database: Database) -> None:
+        self.backend = backend
+        self.database = database
+
+    def locate(self, digests: Iterable[bytes], *, readable: Sequence[int] = READABLE) -> dict[bytes, Location]:
+        """Return one location for each digest that has any; a copy in a live pack is preferred."""
+        found: dict[bytes, Location] = {}
+        wanted = list(digests)
+        rows = self.database.read(lambda connection: self.database.select_in(connection, _LOCATE, wanted))
+        for row in rows:
+            one = Location(*row)
+            if one.state not in readable:
+                continue
+            other = found.get(one.digest)
+            if other is None or (one.state == PackState.LIVE and other.state != PackState.LIVE):
+                found[one.digest] = one
+        return found
+
+    def require(self, digests: Iterable[bytes]) -> dict[bytes, Location]:
+        """Locate digests; IntegrityError names the first that no pack holds."""
+        wanted = list(dict.fromkeys(digests))
+        found = self.locate(wanted)
+        if len(found) < len(wanted):
+            lost = [one for one in wanted if one not in found]
+            raise IntegrityError(
+                f"{self.backend.url}: no pack holds chunk {Digest(lost[0])} ({len(lost)} of {len(wanted)} are lost); "
+                f"run `art check` to see which versions are touched"
+            )
+        return found
+
+    def locate_in_order(self, pieces: Iterable[tuple[bytes, int]], *, batch: int = 1024) -> Iterator[Location]:
+        """Yield the location of each (digest, size) in order; IntegrityError where one is lost or of another size."""
+        source = iter(pieces)
+        while part := list(islice(source, batch)):
+            found = self.require(digest for digest, _ in part)
+            for digest, size in part:
+                if found[digest].size != size:
+                    raise IntegrityError(f"chunk {Digest(digest)} has {found[digest].size} bytes, its recipe says {size}")
+                yield found[digest]
+
+    def get(self, digest: bytes) -> bytes:
+        """Return one chunk's bytes."""
+        return self.get_many([digest])[digest]
+
+    def get_many(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the bytes of some chunks that fit in memory together."""
+        if not digests:
+            return {}
+        got: dict[bytes, bytes] = {}
+        for read in plan(self.require(digests).values()):
+            got.update((location.digest, bytes(data)) for location, data in self.load(read))
+        return got
+
+    def stream(self, located: Iterable[Location], pool: ThreadPoolExecutor, *, ahead: int = 4) -> Iterator[bytes]:
+        """Yield the chunks of one long content in order, reading some ahead in `pool`; the order given is kept."""
+        waiting: list[tuple[list[Location], Future[dict[bytes, bytes]]]] = []
+        batches = _batches(located, SPAN)
+        for batch in islice(batches, ahead):
+            waiting.append((batch, pool.submit(self._load_batch, batch)))
+        try:
+            while waiting:
+                batch, future = waiting.pop(0)
+                got = future.result()
+                following = next(batches, None)
+                if following is not None:
+                    waiting.append((following, pool.submit(self._load_batch, following)))
+                for one in batch:
+                    yield got[one.digest]
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+    def load(self, read: Read) -> list[tuple[Location, bytes | memoryview]]:
+        """Do one read and return each chunk with its verified bytes, in the order of offsets."""
+        try:
+            raw = memoryview(self.backend.get(read.key, read.start, read.length))
+        except NotFound:
+            return [(one, self._again(one)) for one in read.chunks]
+        out: list[tuple[Location, bytes | memoryview]] = []
+        for one in read.chunks:
+            at = one.offset - read.start
+            data = self.verified(one, raw[at : at + one.stored])
+            out.append((one, self._again(one) if data is None else data))
+        return out
+
+    @staticmethod
+    def verified(location: Location, stored: memoryview) -> bytes | memoryview | None:
+        """Decode a stored chunk; None where it is not what the index says."""
+        if len(stored) != location.stored:
+            return None
+        try:
+            data = decode(location.codec, stored, location.size)
+        except IntegrityError:
+            return None
+        return data if blake3(data).digest() == location.digest else None
+
+    def forget(self, location: Location) -> None:
+        """Drop the index row of a damaged copy; may be called again."""
+        chunk = rows(Chunk)
+        row = delete(chunk).where(chunk.c.digest == location.digest, chunk.c.pack == location.pack)
+        self.database.write(lambda tx: tx.execute(row))
+
+    def _load_batch(self, batch: list[Location]) -> dict[bytes, bytes]:
+        return {one.digest: bytes(data) for read in plan(batch) for one, data in self.load(read)}
+
+    def _again(self, location: Location) -> bytes:
+        """Read one chunk once more: from where the index says it is now, then from any other copy."""
+        tried: set[tuple[int, int]] = set()
+        trouble = ""
+        current: Location | None = self.locate([location.digest]).get(location.digest)
+        while current is not None and (current.pack, current.offset) not in tried:
+            tried.add((current.pack, current.offset))
+            try:
+                raw = self.backend.get(current.object, current.offset, current.stored)
+            except NotFound:
+                trouble = f"{current.object} is gone"
+                self._require_bucket()
+            else:
+                data = self.verified(current, memoryview(raw))
+                if data is not None:
+                    return bytes(data)
+                trouble = f"{current.object} at {current.offset}: {len(raw)} bytes that are not this chunk"
+            self.forget(current)
+            current = self.locate([location.digest]).get(location.digest)
+        raise IntegrityError(
+            f"{self.backend.url}: chunk {Digest(location.digest)} of {location.size} bytes is damaged ({trouble or 'no copy is left'}); "
+            f"log the good content again to heal it, or run `art check`"
+        )
+
+    def _require_bucket(self) -> None:
+        """Tell a lost pack from a lost bucket: with the marker gone too, nothing may be concluded about any pack."""
+        try:
+            self.backend.get(MARKER)
+        except NotFound as error:
+            raise StoreUnavailable(
+                f"{self.backend.url}: the store's marker {MARKER} is gone; is the bucket mounted?"
+            ) from error
+
+
+def _batches(located: Iterable[Location], span: int) -> Iterator[list[Location]]:
+    batch: list[Location] = []
+    size = 0
+    for one in located:
+        batch.append(one)
+        size += one.size
+        if size >= span:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,148 @@
+"""The engine: a bucket and a database that belong together, opened as one.
+
+Knows how the two are made, matched and written in order; must not know artifacts or runs, whose folds are given to it.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Self, TypeVar
+
+from blake3 import blake3
+
+from .backends.base import Backend
+from .chunks import ChunkStore
+from .database import Database, Transaction
+from .errors import Conflict, NotFound
+from .events import Fold
+from .journal import Journal
+from .layout import MARKER
+from .marker import Marker
+from .pack import PackKind
+from .session import PacksGone, Session
+
+__all__ = ["TRIES", "Engine"]
+
+T = TypeVar("T")
+TRIES = 5  # of work whose packs are collected under it
+
+
+class Engine:
+    """One opened store below artifacts: `backend`, `database`, `chunks` and `journal`.
+
+    Safe from many threads. The first write looks at the journal's tail, so that a database that lacks events (a
+    restored backup, an empty one) is refused before it can give a number twice.
+    """
+
+    def __init__(self, backend: Backend, database: Database, marker: Marker, actor: str) -> None:
+        self.backend = backend
+        self.database = database
+        self.marker = marker
+        self.actor = actor
+        self.chunks = ChunkStore(backend, database)
+        self.journal = Journal(backend, database)
+        self._lock = threading.Lock()
+        self._writing = False
+
+    @classmethod
+    def create(
+        cls, backend: Backend, database_url: str, *, actor: str, folds: Mapping[str, Fold], single_machine: bool = False
+    ) -> Self:
+        """Make a store: rows first, then the marker, so that a crash between them is finished by the next try.
+
+        Raises Conflict where the bucket or the database holds a store already.
+        """
+        if _read_marker(backend) is not None:
+            raise Conflict(f"{backend.url} holds a store already; open it instead")
+        marker = Marker(uuid.uuid4().hex, single_machine)
+        try:
+            database = Database.create(database_url, store_id=marker.store_id, actor=actor, folds=folds)
+        except Conflict:
+            database = Database.open(database_url, actor=actor, folds=folds)
+            row = database.store()
+            if row.journalled > 0:
+                database.close()
+                raise
+            marker = Marker(row.store_id, single_machine)  # its creator stopped before the marker was written
+        if not backend.put_new(MARKER, marker.encode()):
+            written = _read_marker(backend)
+            if written is None or written.store_id != marker.store_id:
+                database.close()
+                raise Conflict(f"{backend.url}: another store was made here at the same moment; open it instead")
+        engine = cls(backend, database, marker, actor)
+        engine.begin_writing()
+        return engine
+
+    @classmethod
+    def open(cls, backend: Backend, database_url: str, *, actor: str, folds: Mapping[str, Fold]) -> Self:
+        """Open a store.
+
+        Raises NotFound where the bucket or the database holds none, and Conflict where they hold different ones.
+        """
+        marker = _read_marker(backend)
+        if marker is None:
+            raise NotFound(f"no store at {backend.url}; `art init` makes one")
+        database = Database.open(database_url, actor=actor, folds=folds)
+        store_id = database.store().store_id
+        if store_id != marker.store_id:
+            database.close()
+            raise Conflict(
+                f"{backend.url} holds store {marker.store_id[:8]} and {database.url} belongs to store {store_id[:8]}; "
+                f"one of the two addresses is wrong"
+            )
+        return cls(backend, database, marker, actor)
+
+    def begin_writing(self) -> None:
+        """Check the journal's tail and flush what a crash left in the outbox; does so once."""
+        with self._lock:
+            if not self._writing:
+                self.journal.check_tail()
+                self.journal.flush()
+                self._writing = True
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run one transaction, and return once its events are in the journal; `work` may be called again."""
+        self.begin_writing()
+        result = self.database.write(work)
+        self.journal.flush()
+        return result
+
+    def session(self, pins: Iterable[bytes] = ()) -> Session:
+        """Register a writer that builds on the manifest roots `pins`."""
+        self.begin_writing()
+        return Session(self.chunks, self.actor, pins)
+
+    def put_blobs(self, blobs: Sequence[bytes], also: Callable[[Transaction, list[bytes]], T]) -> T:
+        """Store small contents as chunks, and name their digests in the transaction that commits them."""
+        digests = [blake3(blob).digest() for blob in blobs]
+        for attempt in range(1, TRIES + 1):
+            try:
+                with self.session() as session:
+                    for digest, blob in zip(digests, blobs, strict=True):
+                        session.put(digest, blob, PackKind.META)
+                    session.flush()
+
+                    def work(tx: Transaction, session: Session = session) -> T:
+                        session.commit(tx)
+                        return also(tx, digests)
+
+                    return self.write(work)
+            except PacksGone:
+                if attempt == TRIES:
+                    raise
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Release connections; may be called again."""
+        self.database.close()
+        self.backend.close()
+
+
+def _read_marker(backend: Backend) -> Marker | None:
+    try:
+        raw = backend.get(MARKER)
+    except NotFound:
+        return None
+    return Marker.decode(raw, backend.url)

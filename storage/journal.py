@@ -1,0 +1,225 @@
+"""The journal: the events' copy in the bucket, which outlives the database.
+
+Knows the objects below `journal/` (docs/format.md, "Journal") and how the outbox empties into them; what an event
+means is for its fold to know.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from array import array
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import zstandard
+from sqlalchemy import select, update
+
+from .errors import Conflict, IntegrityError, NotFound
+from .events import LINE_LIMIT, Event, line
+from .layout import CHECKPOINTS, JOURNAL, JOURNAL_SPAN, JournalName, journal_folder, journal_key, parse_journal_key
+from .tables import Event as EventRow
+from .tables import Store, rows
+from .transaction import STORE_CREATED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sqlalchemy import Connection
+
+    from .backends.base import Backend
+    from .database import Database, Transaction
+
+__all__ = ["Journal"]
+
+BATCH = 1000  # events folded in one transaction of a replay
+AHEAD = 16  # objects asked for before they are needed
+
+_COLUMNS = [rows(EventRow).c[name] for name in ("seq", "time", "actor", "kind", "subject", "reason", "data")]
+
+
+class Journal:
+    """The journal of one store: written from the database's outbox, read to rebuild a database.
+
+    At any moment, and after a crash at any point, what is in the bucket is a prefix of the events without gaps.
+    """
+
+    def __init__(
+        self, backend: Backend, database: Database, nonce: Callable[[], str] = lambda: os.urandom(8).hex()
+    ) -> None:
+        self._backend = backend
+        self._database = database
+        self._nonce = nonce
+        self._flushing = threading.Lock()
+
+    def flush(self) -> int:
+        """Write every event that is committed and not yet in the bucket; return the `seq` of the last one there.
+
+        It may be called at any time and by several processes at once: what two of them write is the same, under two
+        names. After an error, what was written stays, and the next flush goes on from there.
+        """
+        with self._flushing:
+            while True:
+                journalled, outbox = self._database.read(_outbox)
+                if not outbox:
+                    return journalled
+                first, last = outbox[0][0], outbox[-1][0]
+                if first != journalled + 1 or last - first + 1 != len(outbox):
+                    raise IntegrityError(
+                        f"{self._database.url} lacks events after {journalled}, which are not in the journal either;"
+                        " restore a backup of it"
+                    )
+                self._backend.put(journal_key(first, last, self._nonce()), [line(*row) for row in outbox])
+                # The next look at the outbox starts behind these only once they are durable.
+                self._database.write(lambda tx, last=last: _advance(tx, last))  # type: ignore[misc]
+
+    def check_tail(self) -> None:
+        """Raise Conflict if the bucket holds an event that the database lacks; it costs at most two LISTs.
+
+        The event that would follow the database's last one can be only in the folder of its number or in a checkpoint.
+        """
+        seq = self._database.store().seq
+        newest = 0
+        for folder in (journal_folder(seq + 1), CHECKPOINTS):
+            names = (parse_journal_key(info.key) for info in self._backend.list(folder))
+            newest = max([newest, *(name.last for name in names if name is not None)])
+            # Others may have written since: their events were in the database before they were in the bucket.
+            if newest > seq and newest > self._database.store().seq:
+                raise Conflict(
+                    f"{self._database.url} is older than the store: it lacks the events {seq + 1} to {newest} that"
+                    f" {self._backend.url} has (a restored backup, or another database?); rebuild it first:"
+                    " `art repair database`"
+                )
+
+    def events(self, after: int = 0) -> Iterator[Event]:
+        """Yield the events in the bucket behind `after`, in order, each once.
+
+        A damaged object is passed over where another has the same events. Raises IntegrityError where events are
+        missing or unreadable, or where two objects do not agree on one.
+        """
+        found = sorted(_parsed(self._backend, JOURNAL), key=lambda one: (one[0].first, one[0].last, one[1]))
+        wanted = [(name, key) for name, key in found if name.last > after]
+        seen = array("q")  # of each event behind `after`, a hash of its line
+        damaged: list[str] = []
+        for name, key, data in self._fetched(wanted):
+            have = after + len(seen)
+            if name.first > have + 1:
+                break
+            try:
+                for seq, text in enumerate(_lines(name, data), name.first):
+                    if seq <= after:
+                        continue
+                    if seq <= after + len(seen):
+                        if seen[seq - after - 1] != hash(text):
+                            raise IntegrityError(
+                                f"{self._backend.url}: {key} has another event {seq} than the object before it: one of"
+                                " them is damaged, or two databases have written to this store"
+                            )
+                        continue
+                    yield _event(text, seq)
+                    seen.append(hash(text))
+            except _Damaged as error:
+                damaged.append(f"{key}: {error}")
+        have = after + len(seen)
+        newest = max((name.last for name, _ in wanted), default=have)
+        if have < newest:
+            because = f" ({'; '.join(damaged)})" if damaged else ""
+            raise IntegrityError(
+                f"the journal in {self._backend.url} breaks off after event {have} of {newest}{because}"
+            )
+
+    def replay(self) -> int:
+        """Fold what the journal has and the database lacks into the database; return the `seq` of its last event.
+
+        It may be called again after it was interrupted. Raises Conflict where the two do not belong together, and
+        IntegrityError for a journal that cannot be read.
+        """
+        store = self._database.store()
+        behind = self.events(after=store.journalled)
+        while batch := list(islice(behind, BATCH)):
+            for event in batch:
+                if event.kind == STORE_CREATED and event.data.get("store_id") != store.store_id:
+                    raise Conflict(
+                        f"the journal in {self._backend.url} is of store {event.data.get('store_id')}, and"
+                        f" {self._database.url} of store {store.store_id}"
+                    )
+            self._database.write(lambda tx, batch=batch: tx.restore(batch))  # type: ignore[misc]
+        return self._database.store().seq
+
+    def _fetched(self, wanted: Iterable[tuple[JournalName, str]]) -> Iterator[tuple[JournalName, str, bytes | None]]:
+        """Yield objects' bytes in the order wanted, some requests ahead; None for one that is gone by now."""
+        from concurrent.futures import Future, ThreadPoolExecutor
+
+        remaining = iter(wanted)
+        waiting: deque[tuple[JournalName, str, Future[bytes | None]]] = deque()
+        with ThreadPoolExecutor(AHEAD // 2, "lineart-journal") as pool:
+            while True:
+                for name, key in islice(remaining, AHEAD - len(waiting)):
+                    waiting.append((name, key, pool.submit(self._get, key)))
+                if not waiting:
+                    return
+                name, key, future = waiting.popleft()
+                yield name, key, future.result()
+
+    def _get(self, key: str) -> bytes | None:
+        try:
+            return self._backend.get(key)
+        except NotFound:
+            return None
+
+
+class _Damaged(Exception):  # noqa: N818 — never leaves this module
+    """An object is not what its name says; another may have the same events."""
+
+
+def _outbox(connection: Connection) -> tuple[int, list[tuple[Any, ...]]]:
+    """Return how far the journal is, and the events behind that up to the next span's beginning."""
+    journalled: int = connection.execute(select(rows(Store).c.journalled)).scalar_one()
+    end = ((journalled + 1) // JOURNAL_SPAN + 1) * JOURNAL_SPAN
+    seq = _COLUMNS[0]
+    wanted = select(*_COLUMNS).where(seq > journalled, seq < end).order_by(seq)
+    return journalled, [tuple(row) for row in connection.execute(wanted)]
+
+
+def _advance(tx: Transaction, last: int) -> None:
+    store = rows(Store)
+    tx.execute(update(store).values(journalled=last).where(store.c.journalled < last))
+
+
+def _parsed(backend: Backend, folder: str) -> Iterator[tuple[JournalName, str]]:
+    for info in backend.list(folder):
+        name = parse_journal_key(info.key)
+        if name is not None:
+            yield name, info.key
+
+
+def _lines(name: JournalName, data: bytes | None) -> Iterator[bytes]:
+    """Yield an object's lines, in bounded memory; _Damaged unless they are as many as its name says, and whole."""
+    if data is None:
+        raise _Damaged("it is gone")
+    stream: io.BufferedIOBase = io.BytesIO(data)
+    if name.is_checkpoint:
+        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data)
+        stream = io.BufferedReader(reader)
+    try:
+        for _ in range(name.first, name.last + 1):
+            text = stream.readline(LINE_LIMIT + 1)
+            if not text.endswith(b"\n"):
+                raise _Damaged("a line is cut short or too long")
+            yield text
+        if stream.read(1):
+            raise _Damaged("it holds more events than its name says")
+    except zstandard.ZstdError as error:
+        raise _Damaged(str(error)) from None
+
+
+def _event(text: bytes, seq: int) -> Event:
+    try:
+        event = Event.from_line(text)
+    except IntegrityError as error:
+        raise _Damaged(str(error)) from None
+    if event.seq != seq:
+        raise _Damaged(f"event {event.seq} stands where its name puts {seq}")
+    return event

@@ -1,0 +1,208 @@
+"""A writer's session: new chunks go into packs, packs go to the bucket, and a commit makes them live.
+
+Knows the order of writes of docs/format.md ("Writing a version"), which is what keeps a collector and a crash from
+losing bytes. Must not know what the chunks are for. One session serves one commit, from any number of threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import delete, exists, insert, select, update
+
+from .bulk import insert_many
+from .chunks import READABLE, ChunkStore
+from .database import Transaction
+from .errors import Conflict, StoreUnavailable
+from .layout import pack_key
+from .pack import Encoded, PackBuilder, PackKind, SealedPack, encode
+from . import tables
+from .tables import PackState, rows
+
+__all__ = ["PacksGone", "Session"]
+
+EXPIRY = 3_600_000_000  # microseconds that a session outlives its last heartbeat
+BEAT = 900.0  # seconds between heartbeats
+_CHUNK_COLUMNS = ("digest", "pack", "offset", "stored", "size", "codec")
+_pack, _pin, _session = rows(tables.Pack), rows(tables.Pin), rows(tables.Session)
+SENDING = 3  # packs under way at once; with the one being filled, four are in memory
+
+
+class PacksGone(Conflict):
+    """A pack that the commit relies on was collected meanwhile: make the chunks again from their sources."""
+
+    code = "packs_gone"
+
+
+class Session:
+    """Registers a writer, takes chunks, and hands over what the commit relies on.
+
+    Use it as a context manager; leaving it without a commit leaves nothing visible, and packs that are already in the
+    bucket are found by the next try until the collector takes them.
+    """
+
+    def __init__(self, chunks: ChunkStore, actor: str, pins: Iterable[bytes] = ()) -> None:
+        self.id = uuid.uuid4().hex
+        self._chunks = chunks
+        self._database = chunks.database
+        self._relied: set[int] = set()  # row ids of packs
+        self._builders = {kind: PackBuilder(kind) for kind in PackKind}
+        self._pending: set[bytes] = set()  # digests in packs of this session
+        self._lock = threading.Lock()
+        self._sending = ThreadPoolExecutor(SENDING, thread_name_prefix="lineart-send")
+        self._slots = threading.BoundedSemaphore(SENDING)
+        self._uploads: list[Future[None]] = []
+        self._ended = threading.Event()
+        self.new_chunks = 0
+        self.new_bytes = 0  # as stored
+        pinned = tuple(pins)
+
+        def register(tx: Transaction) -> None:
+            now = tx.now()
+            tx.execute(insert(_session).values(id=self.id, actor=actor, opened=now, expires=now + EXPIRY))
+            for digest in pinned:
+                tx.execute(insert(_pin).values(session=self.id, digest=digest))
+
+        self._database.write(register)
+        self._beat = threading.Thread(target=self._keep_alive, name="lineart-session", daemon=True)
+        self._beat.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def known(self, digests: Iterable[bytes]) -> set[bytes]:
+        """Return which of the digests need not be written, and rely on the packs that hold them."""
+        wanted = list(digests)
+        with self._lock:
+            have = {one for one in wanted if one in self._pending}
+        found = self._chunks.locate([one for one in wanted if one not in have])
+        with self._lock:
+            self._relied.update(one.pack for one in found.values())
+        return have.union(found)
+
+    def put(self, digest: bytes, data: bytes | memoryview, kind: PackKind) -> None:
+        """Store one chunk unless it is known."""
+        if not self.known([digest]):
+            self.add([encode(digest, data)], kind)
+
+    def add(self, chunks: Iterable[Encoded], kind: PackKind) -> None:
+        """Put encoded chunks that are not known into packs, in this order; blocks while too many packs are under way."""
+        full: list[SealedPack] = []
+        with self._lock:
+            for one in chunks:
+                if one.digest in self._pending:
+                    continue
+                builder = self._builders[kind]
+                builder.add(one)
+                self._pending.add(one.digest)
+                self.new_chunks += 1
+                self.new_bytes += len(one.data)
+                if builder.full:
+                    full.append(builder.seal())
+                    self._builders[kind] = PackBuilder(kind)
+        for pack in full:
+            self._send(pack)
+
+    def flush(self) -> None:
+        """Make every chunk durable: packs of data first, then packs of pages and recipes."""
+        for kind in PackKind:
+            with self._lock:
+                builder, self._builders[kind] = self._builders[kind], PackBuilder(kind)
+            if len(builder):
+                self._send(builder.seal())
+            self._settle()
+
+    def commit(self, tx: Transaction) -> None:
+        """Make every pack that is relied on live, inside the transaction that makes the content visible.
+
+        Call it with the collection already locked. Raises PacksGone where a pack is being deleted or is gone, and
+        Conflict where this session has expired.
+        """
+        row = tx.execute(select(_session.c.expires).where(_session.c.id == self.id)).first()
+        if row is None or row.expires <= tx.now():
+            raise PacksGone("the writing session has expired (was this machine asleep?); the work is tried again")
+        relied = sorted(self._relied)
+        rows = tx.lock(select(_pack.c.id, _pack.c.state).where(_pack.c.id.in_(relied)).order_by(_pack.c.id)).all()
+        gone = set(relied).difference(row.id for row in rows if row.state in READABLE)
+        if gone:
+            raise PacksGone(f"{len(gone)} packs were collected while their chunks were being relied on")
+        waiting = [row.id for row in rows if row.state != PackState.LIVE]
+        if waiting:
+            tx.execute(
+                update(_pack).where(_pack.c.id.in_(waiting)).values(state=PackState.LIVE, stamp=None, session=None)
+            )
+
+    def close(self) -> None:
+        """End the session; may be called again. What was uploaded and not committed stays for the next try."""
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        self._sending.shutdown(wait=True, cancel_futures=True)
+
+        def unregister(tx: Transaction) -> None:
+            tx.execute(delete(_pin).where(_pin.c.session == self.id))
+            tx.execute(delete(_session).where(_session.c.id == self.id))
+
+        self._database.write(unregister)
+
+    def _send(self, pack: SealedPack) -> None:
+        self._slots.acquire()
+        try:
+            future = self._sending.submit(self._upload, pack)
+        except BaseException:
+            self._slots.release()
+            raise
+        future.add_done_callback(lambda _: self._slots.release())
+        with self._lock:
+            self._uploads.append(future)
+            ended = [one for one in self._uploads if one.done()]
+            self._uploads = [one for one in self._uploads if not one.done()]
+        for one in ended:
+            one.result()
+
+    def _settle(self) -> None:
+        with self._lock:
+            uploads, self._uploads = self._uploads, []
+        for one in uploads:
+            one.result()
+
+    def _upload(self, pack: SealedPack) -> None:
+        def register(tx: Transaction) -> int:
+            row = dict(key=pack.id, kind=pack.kind, state=PackState.UPLOADING, session=self.id, size=pack.size)
+            return int(tx.execute(insert(_pack).values(**row).returning(_pack.c.id)).scalar_one())
+
+        number = self._database.write(register)
+        self._chunks.backend.put(pack_key(pack.kind, pack.id), pack.parts)
+
+        def index(tx: Transaction) -> None:
+            now = tx.now()
+            alive = exists().where(_session.c.id == self.id, _session.c.expires > now)
+            mine = update(_pack).where(_pack.c.id == number, _pack.c.state == PackState.UPLOADING, alive)
+            if tx.execute(mine.values(state=PackState.UPLOADED)).rowcount != 1:
+                raise PacksGone("the writing session expired while a pack was being uploaded; the work is tried again")
+            slots = [(s.digest, number, s.offset, s.stored, s.size, s.codec) for s in pack.slots]
+            insert_many(tx.connection, rows(tables.Chunk), _CHUNK_COLUMNS, slots)
+
+        self._database.write(index)
+        with self._lock:
+            self._relied.add(number)
+
+    def _keep_alive(self) -> None:
+        while not self._ended.wait(BEAT):
+            try:
+                self._database.write(self._renew)
+            except StoreUnavailable:
+                continue  # the session may expire; its commit then says so
+
+    def _renew(self, tx: Transaction) -> None:
+        tx.execute(update(_session).where(_session.c.id == self.id).values(expires=tx.now() + EXPIRY))

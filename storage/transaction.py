@@ -1,0 +1,170 @@
+"""One writing transaction: statements, the database's clock, and the events that it records.
+
+Knows the `store` and `event` rows; what an event changes is for its fold to know.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, text, update
+
+from .bulk import insert_many, select_in
+from .errors import Conflict, FormatTooNew, IntegrityError, InvalidInput, LineartError
+from .events import Event, canonical, line, plain
+from .tables import Event as EventRow
+from .tables import Store, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection, CursorResult, Executable, Row, Select, Table
+
+    from .engines import Dialect
+    from .events import Fold
+
+__all__ = ["STORE_CREATED", "Transaction"]
+
+STORE_CREATED = "store.created"
+
+_LONGEST = 10**12  # a seq as long as any
+
+_CLOCK = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)")
+
+
+class Transaction:
+    """What `Database.write` hands to its work; it ends when the work returns or raises.
+
+    Rows are locked in one order everywhere: collection, packs by id, and last the event counter, which this class
+    takes when the work has returned.
+    """
+
+    def __init__(
+        self, connection: Connection, dialect: Dialect, actor: str, folds: Mapping[str, Fold], clock: Callable[[], int]
+    ) -> None:
+        self.connection = connection
+        self.dialect = dialect
+        self.actor = actor
+        self._folds = folds
+        self._clock = clock
+        self._now: int | None = None
+        self._recorded: list[dict[str, Any]] = []
+
+    def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Any] | None = None
+    ) -> CursorResult[Any]:
+        """Run a Core statement; a list of parameters runs it once for each."""
+        return self.connection.execute(statement, parameters)
+
+    def select_in(self, sql: str, values: Iterable[bytes] | Iterable[int] | Iterable[str]) -> list[Row[Any]]:
+        """Look many values up; see `bulk.select_in`."""
+        return select_in(self.connection, sql, values)
+
+    def insert_many(
+        self, table: Table, columns: Sequence[str], values: Iterable[Sequence[Any]], *, ignore: bool = False
+    ) -> None:
+        """Insert many rows; see `bulk.insert_many`."""
+        insert_many(self.connection, table, columns, values, ignore=ignore)
+
+    def lock(self, statement: Select[Any]) -> CursorResult[Any]:
+        """Select rows and keep others from changing them until the end (FOR UPDATE; on SQLite nobody else writes).
+
+        `now()` is read anew afterwards, so that times are in the order of the lock.
+        """
+        self._now = None
+        if self.dialect == "postgresql":
+            statement = statement.with_for_update()
+        return self.execute(statement)
+
+    def now(self) -> int:
+        """Return the time by the database's clock, in µs since the epoch; the same until `lock` is called again."""
+        if self._now is None:
+            if self.dialect == "postgresql":
+                self._now = int(self.connection.execute(_CLOCK).scalar_one())
+            else:
+                self._now = self._clock() // 1000
+        return self._now
+
+    def record(self, kind: str, subject: str, data: dict[str, Any], reason: str | None = None) -> Event:
+        """Apply an event by its fold, now, and append it to the store's history when the transaction ends.
+
+        The event has no `seq` yet. Raises InvalidInput for data that is not JSON, and for text that no database keeps
+        (NUL, lone surrogates).
+        """
+        encoded, data = plain(data)
+        for part in (subject, reason or "", self.actor):
+            canonical(part)
+            if "\0" in part:
+                raise InvalidInput(f"event {kind}: text with a NUL character cannot be kept: {part!r:.80}")
+        event = Event(kind, subject, data, reason, self.now(), self.actor)
+        line(_LONGEST, event.time, self.actor, kind, subject, reason, encoded)  # so that it can be journalled
+        self._folds[kind](self.connection, event)
+        self._recorded.append(_row(event, encoded))
+        return event
+
+    def restore(self, events: Iterable[Event]) -> int:
+        """Apply events of the journal that are not here yet, in order, and return the last one's `seq`.
+
+        Those that are here must be the same. Raises Conflict where they differ or one is missing between, and
+        FormatTooNew for a kind of event that this Lineart does not know.
+        """
+        store = rows(Store)
+        table = rows(EventRow)
+        restored: list[dict[str, Any]] = []
+        seq: int = self.lock(select(store.c.seq)).scalar_one()
+        for event in events:
+            row = _row(event, canonical(event.data))
+            if event.seq is None or event.seq > seq + 1:
+                raise Conflict(f"event {event.seq} of the journal cannot follow event {seq} of the database")
+            if event.seq <= seq:
+                here = self.execute(select(table).where(table.c.seq == event.seq)).mappings().one()
+                if dict(here) != row:
+                    raise Conflict(
+                        f"event {seq} is another in the journal than in the database: both went on from one backup;"
+                        " make a new database and rebuild it from the journal: `art repair database`"
+                    )
+                continue
+            if event.kind not in self._folds:
+                raise FormatTooNew(
+                    f"event {event.seq} is of a kind that is not known here: {event.kind}; upgrade Lineart"
+                )
+            try:
+                self._folds[event.kind](self.connection, event)
+            except LineartError:
+                raise
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise IntegrityError(f"event {event.seq} ({event.kind}) cannot be applied: {error!r}") from error
+            restored.append(row)
+            seq = event.seq
+        if restored:
+            self.execute(insert(table), restored)
+        self.execute(update(store).values(seq=seq, journalled=seq).where(store.c.seq < seq))
+        return seq
+
+    def finish(self) -> None:
+        """Insert what was recorded under its numbers: last of all, since everybody waits for the counter."""
+        if not self._recorded:
+            return
+        store = rows(Store)
+        count = len(self._recorded)
+        last: int = self.execute(update(store).values(seq=store.c.seq + count).returning(store.c.seq)).scalar_one()
+        for seq, row in enumerate(self._recorded, last - count + 1):
+            row["seq"] = seq
+        self.execute(insert(rows(EventRow)), self._recorded)
+
+
+def store_created(connection: Connection, event: Event) -> None:
+    """Fold of the first event: the store's age is the event's time."""
+    connection.execute(update(rows(Store)).values(created=event.time))
+
+
+def _row(event: Event, data: str) -> dict[str, Any]:
+    return {
+        "seq": event.seq,
+        "time": event.time,
+        "actor": event.actor,
+        "kind": event.kind,
+        "subject": event.subject,
+        "reason": event.reason,
+        "data": data,
+    }

@@ -1,0 +1,311 @@
+"""The store: one location opened, and everything that can be asked of it.
+
+Ties the parts together and is, with `cli`, the only one that reads the environment. Must not hold logic of its own.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import platformdirs
+
+from .artifacts.artifact import Artifact
+from .artifacts.catalog import Also, Catalog
+from .artifacts.collection import FOLDS as ARTIFACT_FOLDS
+from .artifacts.commit import Proposal, commit_draft
+from .artifacts.ref import LATEST, Ref, check_alias
+from .lineage.ledger import Ledger
+from .lineage.runs import FOLDS as RUN_FOLDS
+from .settings import Settings, find_settings, is_local, local_path, sqlite_url
+from .storage.backends import open_backend
+from .storage.engine import Engine
+from .storage.errors import Conflict, InvalidInput, NotFound
+from .storage.events import Event
+from .storage.layout import MARKER
+
+if TYPE_CHECKING:
+    import networkx
+
+    from .artifacts.records import CollectionRecord, VersionRecord
+    from .artifacts.upload import Progress
+    from .lineage.runs import RunRecord
+    from .storage.check import CheckReport
+
+__all__ = ["Store", "create", "open", "settings_here"]
+
+FOLDS = {**ARTIFACT_FOLDS, **RUN_FOLDS}
+APPEARS = 10.0  # seconds that a store another process is making right now is waited for
+
+
+def settings_here(
+    url: str | os.PathLike[str] | None = None,
+    database: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    project: str | None = None,
+) -> Settings:
+    """Settle which store is meant, by this process's environment and working directory."""
+    return find_settings(
+        None if url is None else os.fspath(url),
+        database,
+        storage_options,
+        project,
+        environ=os.environ,
+        here=Path.cwd(),
+        user_config=platformdirs.user_config_path("lineart"),
+        user_data=platformdirs.user_data_path("lineart"),
+    )
+
+
+def open(  # noqa: A001 - lineart.open is the interface
+    url: str | os.PathLike[str] | None = None,
+    database: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    project: str | None = None,
+) -> Store:
+    """Open a store that exists: the one named, or the one that applies here.
+
+    Without a URL: `LINEART_STORE`, the nearest `.lineart/config.toml`, the user's configuration, the user's default
+    store. Raises NotFound where there is no store, StoreUnavailable where it cannot be reached, Conflict where bucket
+    and database do not belong together.
+    """
+    return open_settings(settings_here(url, database, storage_options, project))
+
+
+def create(
+    url: str | os.PathLike[str],
+    database: str | None = None,
+    *,
+    single_machine: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    project: str | None = None,
+) -> Store:
+    """Make a store and open it.
+
+    A folder holds its own SQLite database. A bucket needs `database=` (PostgreSQL, shared by everybody who uses the
+    bucket), or `single_machine=True`, which keeps a SQLite file in this user's data folder and is stamped into the
+    store. Raises Conflict where there is a store already, InvalidInput for a bucket without either.
+    """
+    return create_settings(settings_here(url, database, storage_options, project), single_machine=single_machine)
+
+
+def open_settings(settings: Settings) -> Store:
+    """Open the store that settings name."""
+    backend = open_backend(settings.url, settings.storage_options)
+    database = settings.database or sqlite_url(settings, platformdirs.user_data_path("lineart"))
+    try:
+        return Store(Engine.open(backend, database, actor=_actor(), folds=FOLDS), settings)
+    except NotFound as error:
+        backend.close()
+        if settings.database is None and not is_local(settings.url):
+            raise NotFound(f"{error}; for a bucket that a team shares, name its database: database= or LINEART_DATABASE") from None
+        raise
+    except BaseException:
+        backend.close()
+        raise
+
+
+def create_settings(settings: Settings, *, single_machine: bool = False) -> Store:
+    """Make the store that settings name."""
+    database = settings.database
+    if database is None:
+        if not is_local(settings.url) and not single_machine:
+            raise InvalidInput(
+                f"{settings.url} needs a database that everybody who uses it shares: give database=postgresql://… "
+                "(--database), or single_machine=True (--single-machine) if only this machine will ever write to it"
+            )
+        database = sqlite_url(settings, platformdirs.user_data_path("lineart"))
+        Path(database.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    elif single_machine:
+        raise InvalidInput("give a database or single_machine=True, not both")
+    if is_local(settings.url):
+        local_path(settings.url).mkdir(parents=True, exist_ok=True)
+    backend = open_backend(settings.url, settings.storage_options)
+    try:
+        engine = Engine.create(backend, database, actor=_actor(), folds=FOLDS, single_machine=single_machine)
+    except BaseException:
+        backend.close()
+        raise
+    return Store(engine, settings)
+
+
+def open_or_create(settings: Settings) -> Store:
+    """Open the store that settings name; a local one that nobody made yet is made, by one of any number at once."""
+    if not settings.implicit:
+        return open_settings(settings)
+    deadline = time.monotonic() + APPEARS
+    while True:
+        marker = local_path(settings.url) / MARKER
+        if marker.exists():
+            return open_settings(settings)
+        try:
+            return create_settings(settings)
+        except Conflict:
+            if not marker.exists() and time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+class Store:
+    """One opened store. Close it, or use it as a context manager; safe from many threads.
+
+    `project` is where bare names are looked for first and where versions are logged.
+
+    >>> with create(tmp_path / "store") as store:                                         # doctest: +SKIP
+    ...     draft = Artifact("words", type="dataset")
+    ...     draft.add_bytes(b"a b c", "words.txt")
+    ...     store.log(draft).name
+    'words:v0'
+    """
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.catalog = Catalog(engine)
+        self.ledger = Ledger(self.catalog)
+        self.project = settings.project
+        self.downloads = settings.downloads
+        self.watch: Callable[[str], Progress | None] | None = None  # asked for a progress callback when work begins
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Store {self.url}, project {self.project}>"
+
+    @property
+    def url(self) -> str:
+        """Where its bytes are, without secrets."""
+        return self.engine.backend.url
+
+    @property
+    def id(self) -> str:
+        """The store's id: 32 hex digits, the same in its marker and its database."""
+        return self.engine.marker.store_id
+
+    def close(self) -> None:
+        """Release connections; may be called again."""
+        self.engine.close()
+
+    # Versions
+
+    def artifact(self, ref: str | Ref) -> Artifact:
+        """Return the version that a ref means; nothing is recorded. NotFound says what there is instead."""
+        return Artifact.of(self.resolve(ref), self)
+
+    def resolve(self, ref: str | Ref) -> VersionRecord:
+        """Return the record of the version that a ref means."""
+        return self.catalog.resolve(ref if isinstance(ref, Ref) else Ref.parse(ref), self.project)
+
+    def collections(self, project: str | None = None) -> list[CollectionRecord]:
+        """Return the collections of a project, or of all."""
+        return self.catalog.collections(project)
+
+    def projects(self) -> list[str]:
+        """Return the names of all projects."""
+        return self.catalog.projects()
+
+    def versions(self, name: str) -> list[VersionRecord]:
+        """Return every version of a collection, deleted ones included, in the order of their numbers."""
+        return self.catalog.versions(Ref.parse(name), self.project)
+
+    def log(
+        self,
+        artifact: Artifact,
+        *,
+        aliases: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        project: str | None = None,
+        also: Also | None = None,
+    ) -> Artifact:
+        """Log a draft outside any run and return it as a version; `Run.log_artifact` records who made it, too.
+
+        Equal content in one collection is one version: the one that exists is returned, and `latest` moves to it.
+        """
+        proposal = Proposal(
+            project=project or self.project,
+            name=artifact.collection,
+            type=artifact.type,
+            draft=artifact.take_draft(),
+            description=artifact.description,
+            metadata=dict(artifact.metadata),
+            aliases=[*artifact.aliases, *aliases],
+            tags=[*artifact.tags, *tags],
+        )
+        outcome = commit_draft(self.catalog, proposal, also, self.progress(f"log {artifact.collection}"))
+        return artifact.settle(outcome.version, self)
+
+    def promote(self, ref: str | Ref, alias: str, *, reason: str | None = None, expect: str | None = None) -> Artifact:
+        """Move an alias to a version.
+
+        `expect` is the version it must mean now (`"v6"`), or `"none"`: Conflict, where somebody moved it meanwhile.
+        """
+        check_alias(alias)
+        return Artifact.of(self.catalog.set_alias(self.resolve(ref), alias, reason=reason, expect=expect), self)
+
+    def remove_alias(self, name: str, alias: str, *, reason: str | None = None) -> None:
+        """Take an alias away from a collection."""
+        if alias == LATEST:
+            raise InvalidInput(f"{LATEST} is the version logged last and cannot be removed")
+        self.catalog.drop_alias(self.resolve(Ref.parse(f"{name}:{alias}")), alias, reason=reason)
+
+    def history(self, name: str, alias: str | None = None) -> list[Event]:
+        """Return what happened to a collection, oldest first; with an alias, who moved it when, and why."""
+        return self.catalog.history(Ref.parse(name), self.project, alias)
+
+    # Runs and lineage
+
+    def runs(self, project: str | None = None, limit: int | None = None) -> list[RunRecord]:
+        """Return runs, newest first."""
+        return self.ledger.list(project, limit)
+
+    def logged_by(self, version: VersionRecord) -> RunRecord | None:
+        """Return the run that first produced a version."""
+        return self.ledger.producer(version.id)
+
+    def used_by(self, version: VersionRecord) -> list[RunRecord]:
+        """Return the runs that used a version."""
+        return self.ledger.consumers(version.id)
+
+    def graph(self, version: VersionRecord, *, down: bool, depth: int | None) -> networkx.DiGraph:
+        """Return a version's upstream or downstream graph."""
+        from .lineage.graph import closure
+
+        return closure(self.catalog, [version.id], up=not down, down=down, depth=depth)
+
+    def lineage(self, ref: str | Ref, *, down: bool = False, depth: int | None = None) -> networkx.DiGraph:
+        """Return the graph of what a version was made from, or with `down` of what was made from it.
+
+        `depth` counts steps from version over run to version. Nodes carry `kind` and `record`.
+        """
+        return self.graph(self.resolve(ref), down=down, depth=depth)
+
+    # Care
+
+    def check(self, *, read_data: bool = False) -> CheckReport:
+        """Verify the store's structure: marker, index, packs, pages, journal; with `read_data` every byte."""
+        from .artifacts.inspect import check_store
+
+        return check_store(self.catalog, read_data=read_data, progress=self.progress("check"))
+
+    def progress(self, what: str) -> Progress | None:
+        """Return what is to be told of long work, if anybody watches."""
+        return self.watch(what) if self.watch is not None else None
+
+
+def _actor() -> str:
+    """Say who this is: user@host."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
