@@ -84,7 +84,9 @@ def find_settings(
         database=database or environ.get("LINEART_DATABASE") or (store.get("database") if same else None),
         project=project or environ.get("LINEART_PROJECT") or store.get("project") or "default",
         downloads=Path(environ.get("LINEART_ARTIFACT_DIR") or store.get("downloads") or "artifacts"),
-        storage_options=dict(storage_options if storage_options is not None else configured.get("storage_options", {}) if same else {}),
+        storage_options=dict(
+            storage_options if storage_options is not None else configured.get("storage_options", {}) if same else {}
+        ),
         implicit=implicit and is_local(url),
         source=origin,
     )
@@ -110,7 +112,9 @@ def _read(path: Path) -> dict[str, Any]:
         allowed = _KNOWN[section]
         for key, value in values.items():
             if allowed is not None and (key not in allowed or not isinstance(value, str)):
-                raise InvalidInput(f"{path}: {key!r} is not a setting of [{section}]; there are {', '.join(sorted(allowed))}")
+                raise InvalidInput(
+                    f"{path}: {key!r} is not a setting of [{section}]; there are {', '.join(sorted(allowed))}"
+                )
     url = data.get("store", {}).get("url")
     if url is not None and "://" not in url:  # a relative folder is relative to the file that names it
         data["store"]["url"] = str((path.parent / Path(url).expanduser()).absolute())

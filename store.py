@@ -9,7 +9,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -104,7 +104,9 @@ def open_settings(settings: Settings) -> Store:
     except NotFound as error:
         backend.close()
         if settings.database is None and not is_local(settings.url):
-            raise NotFound(f"{error}; for a bucket that a team shares, name its database: database= or LINEART_DATABASE") from None
+            raise NotFound(
+                f"{error}; for a bucket that a team shares, name its database: database= or LINEART_DATABASE"
+            ) from None
         raise
     except BaseException:
         backend.close()
@@ -176,7 +178,9 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -278,9 +282,9 @@ class Store:
 
     def graph(self, version: VersionRecord, *, down: bool, depth: int | None) -> networkx.DiGraph:
         """Return a version's upstream or downstream graph."""
-        from .lineage.graph import closure
+        from .lineage.graph import lineage_graph
 
-        return closure(self.catalog, [version.id], up=not down, down=down, depth=depth)
+        return lineage_graph(self.catalog, [version], up=not down, down=down, depth=depth)
 
     def lineage(self, ref: str | Ref, *, down: bool = False, depth: int | None = None) -> networkx.DiGraph:
         """Return the graph of what a version was made from, or with `down` of what was made from it.

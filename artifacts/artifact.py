@@ -68,7 +68,11 @@ class Artifact:
     """
 
     def __init__(
-        self, name: str, type: str = "artifact", description: str | None = None, metadata: Mapping[str, Any] | None = None  # noqa: A002 - W&B's word
+        self,
+        name: str,
+        type: str = "artifact",  # noqa: A002 - the interface's word
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         check_name("artifact name", name)
         check_name("type", type)
@@ -101,7 +105,9 @@ class Artifact:
             raise NotFound(f"{text} does not exist") from None
         draft.add(name if name is not None else os.path.basename(text), source, overwrite=overwrite)
 
-    def add_dir(self, path: StrPath, name: str | None = None, *, ignore: Iterable[str] = (), overwrite: bool = False) -> None:
+    def add_dir(
+        self, path: StrPath, name: str | None = None, *, ignore: Iterable[str] = (), overwrite: bool = False
+    ) -> None:
         """Add every file below a folder, at the top of the artifact or below the folder `name`.
 
         `ignore` and a file `.artignore` in the folder hold patterns as in .gitignore. Symbolic links are followed;

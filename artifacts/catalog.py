@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Select, func, select
 from ..storage import tables as storage_tables
 from ..storage.database import Transaction
 from ..storage.engine import Engine
-from ..storage.errors import Conflict, NotFound
+from ..storage.errors import Conflict
 from ..storage.events import Event
 from ..storage.session import Session
 from ..storage.tables import rows
@@ -79,7 +79,9 @@ class Catalog:
 
         def work(connection: Connection) -> list[Event]:
             found = self._find_collection(connection, ref, project)
-            return [one for one in _events(connection, _subject(connection, found)) if alias is None or _moves(one, alias)]
+            return [
+                one for one in _events(connection, _subject(connection, found)) if alias is None or _moves(one, alias)
+            ]
 
         return self.engine.database.read(work)
 
@@ -118,7 +120,9 @@ class Catalog:
 
         return self.engine.write(work)
 
-    def set_alias(self, version: VersionRecord, alias: str, *, reason: str | None = None, expect: str | None = None) -> VersionRecord:
+    def set_alias(
+        self, version: VersionRecord, alias: str, *, reason: str | None = None, expect: str | None = None
+    ) -> VersionRecord:
         """Make an alias mean a version; see `move_alias` for `expect`. Conflict where the version is deleted."""
 
         def work(tx: Transaction) -> VersionRecord:
@@ -192,10 +196,12 @@ def _choose(connection: Connection, collection: int, ref: Ref) -> int | None:
         low = bytes.fromhex(ref.digest[: len(ref.digest) // 2 * 2])
         same = [
             row.id
-            for row in connection.execute(of.where(_version.c.digest >= low).order_by(_version.c.digest, _version.c.number.desc()))
+            for row in connection.execute(
+                of.where(_version.c.digest >= low).order_by(_version.c.digest, _version.c.number.desc())
+            )
             if row.digest.hex().startswith(ref.digest)
         ]
-        if len({row for row in same}) > 1 and len(ref.digest) < 64:
+        if len(set(same)) > 1 and len(ref.digest) < 64:
             raise Conflict(f"{ref}: more than one version begins so; give more digits")
         return same[0] if same else None
     alias = ref.alias or LATEST
@@ -226,7 +232,9 @@ def _events(connection: Connection, subject: str, until: int | None = None) -> l
     if until is not None:
         wanted = wanted.where(_event.c.time <= until)
     found = connection.execute(wanted.order_by(_event.c.seq))
-    return [Event(one.kind, one.subject, json.loads(one.data), one.reason, one.time, one.actor, one.seq) for one in found]
+    return [
+        Event(one.kind, one.subject, json.loads(one.data), one.reason, one.time, one.actor, one.seq) for one in found
+    ]
 
 
 def _moves(event: Event, alias: str) -> bool:
@@ -235,12 +243,19 @@ def _moves(event: Event, alias: str) -> bool:
 
 def _records(connection: Connection, ids: Sequence[int]) -> dict[int, VersionRecord]:
     """Return versions by row id, in the order asked for."""
-    joined = _version.join(_collection, _collection.c.id == _version.c.collection).join(_project, _project.c.id == _collection.c.project)
-    wanted = select(_version, _collection.c.name.label("name"), _collection.c.type, _project.c.name.label("owner")).select_from(joined)
+    joined = _version.join(_collection, _collection.c.id == _version.c.collection).join(
+        _project, _project.c.id == _collection.c.project
+    )
+    wanted = select(
+        _version, _collection.c.name.label("name"), _collection.c.type, _project.c.name.label("owner")
+    ).select_from(joined)
     found: dict[int, VersionRecord] = {}
     for start in range(0, len(ids), BATCH):
         part = ids[start : start + BATCH]
-        aliases, tags = _names(connection, part, _alias.c.version, _alias.c.name), _names(connection, part, _tag.c.version, _tag.c.name)
+        aliases, tags = (
+            _names(connection, part, _alias.c.version, _alias.c.name),
+            _names(connection, part, _tag.c.version, _tag.c.name),
+        )
         for row in connection.execute(wanted.where(_version.c.id.in_(part))):
             found[row.id] = VersionRecord(
                 id=row.id,
@@ -280,9 +295,13 @@ def _collections(connection: Connection, project: str | None) -> list[Collection
     live = select(_version.c.collection, func.count().label("n"), func.max(_version.c.created).label("updated"))
     counted = {
         row.collection: row
-        for row in connection.execute(live.where(_version.c.collection.in_(ids), _version.c.state == "live").group_by(_version.c.collection))
+        for row in connection.execute(
+            live.where(_version.c.collection.in_(ids), _version.c.state == "live").group_by(_version.c.collection)
+        )
     }
-    named = select(_alias.c.collection, _alias.c.name, _version.c.number, _version.c.size).join(_version, _version.c.id == _alias.c.version)
+    named = select(_alias.c.collection, _alias.c.name, _version.c.number, _version.c.size).join(
+        _version, _version.c.id == _alias.c.version
+    )
     aliases: dict[int, dict[str, int]] = defaultdict(dict)
     sizes: dict[int, int] = {}
     for row in connection.execute(named.where(_alias.c.collection.in_(ids)).order_by(_alias.c.name)):

@@ -21,7 +21,17 @@ from ..storage.tables import rows
 from . import tables
 from .ref import LATEST, check_alias, check_name, check_project, fold_name
 
-__all__ = ["ABSENT", "FOLDS", "CollectionRow", "NewVersion", "make_project", "move_alias", "open_collection", "remove_alias", "settle_version"]
+__all__ = [
+    "ABSENT",
+    "FOLDS",
+    "CollectionRow",
+    "NewVersion",
+    "make_project",
+    "move_alias",
+    "open_collection",
+    "remove_alias",
+    "settle_version",
+]
 
 ABSENT = "none"  # what `expect` says of an alias that must not exist yet
 _project, _collection, _version = rows(tables.Project), rows(tables.Collection), rows(tables.Version)
@@ -94,7 +104,9 @@ def open_collection(tx: Transaction, project: str, name: str, type_: str | None)
     return CollectionRow(row.id, project, row.name, row.type, row.next_number)
 
 
-def settle_version(tx: Transaction, collection: CollectionRow, new: NewVersion, aliases: Iterable[str]) -> tuple[int, bool]:
+def settle_version(
+    tx: Transaction, collection: CollectionRow, new: NewVersion, aliases: Iterable[str]
+) -> tuple[int, bool]:
     """Give content its number, or find the version that already has it; move `latest` and the aliases to it.
 
     Returns the version's row id and whether it is new. The caller has made the packs live in this transaction.
@@ -103,7 +115,9 @@ def settle_version(tx: Transaction, collection: CollectionRow, new: NewVersion, 
     if new.base is not None:
         stands = select(_version.c.id).where(_version.c.digest == new.base, _version.c.state != "purged").limit(1)
         if tx.execute(stands).first() is None:
-            raise Conflict(f"the version that {collection.subject} was to follow was purged meanwhile; log it anew from its files")
+            raise Conflict(
+                f"the version that {collection.subject} was to follow was purged meanwhile; log it anew from its files"
+            )
     same = select(_version.c.id, _version.c.number).where(
         _version.c.collection == collection.id, _version.c.digest == new.digest, _version.c.state == "live"
     )
@@ -127,7 +141,15 @@ def settle_version(tx: Transaction, collection: CollectionRow, new: NewVersion, 
     return int(row.id), is_new
 
 
-def move_alias(tx: Transaction, collection: CollectionRow, alias: str, number: int, *, reason: str | None = None, expect: str | None = None) -> None:
+def move_alias(
+    tx: Transaction,
+    collection: CollectionRow,
+    alias: str,
+    number: int,
+    *,
+    reason: str | None = None,
+    expect: str | None = None,
+) -> None:
     """Make an alias mean a version; does nothing where it already does.
 
     `expect` is the version that the alias must mean now (`v6`), or `none`; Conflict says what it means instead.
@@ -178,7 +200,9 @@ def _project_id(connection: Connection, name: str) -> int:
 
 def _collection_id(connection: Connection, data: Mapping[str, Any]) -> int:
     owner = _project_id(connection, data["project"])
-    wanted = select(_collection.c.id).where(_collection.c.project == owner, _collection.c.key == fold_name(data["collection"]))
+    wanted = select(_collection.c.id).where(
+        _collection.c.project == owner, _collection.c.key == fold_name(data["collection"])
+    )
     return int(connection.execute(wanted).scalar_one())
 
 
@@ -199,7 +223,11 @@ def _fold_project(connection: Connection, event: Event) -> None:
 
 def _fold_collection(connection: Connection, event: Event) -> None:
     data = event.data
-    row = {"project": _project_id(connection, data["project"]), "name": data["collection"], "key": fold_name(data["collection"])}
+    row = {
+        "project": _project_id(connection, data["project"]),
+        "name": data["collection"],
+        "key": fold_name(data["collection"]),
+    }
     connection.execute(insert(_collection).values(**row, type=data["type"], next_number=0, created=event.time))
 
 
@@ -235,7 +263,9 @@ def _fold_alias_set(connection: Connection, event: Event) -> None:
 def _fold_alias_removed(connection: Connection, event: Event) -> None:
     data = event.data
     collection = _collection_id(connection, data)
-    connection.execute(delete(_alias).where(_alias.c.collection == collection, _alias.c.key == fold_name(data["alias"])))
+    connection.execute(
+        delete(_alias).where(_alias.c.collection == collection, _alias.c.key == fold_name(data["alias"]))
+    )
 
 
 def _fold_edited(connection: Connection, event: Event) -> None:

@@ -50,7 +50,9 @@ class Outcome:
     new_chunks: int
 
 
-def commit_draft(catalog: Catalog, proposal: Proposal, also: Also | None = None, progress: Progress | None = None) -> Outcome:
+def commit_draft(
+    catalog: Catalog, proposal: Proposal, also: Also | None = None, progress: Progress | None = None
+) -> Outcome:
     """Log a draft; see `Catalog.log` for `also` and what is returned.
 
     Raises SourceChanged where a file is not what was added; nothing is recorded then.
@@ -108,5 +110,7 @@ class _Pages:
     def flush(self) -> None:
         """Store what is held and not known."""
         known = self._session.known(self._held)
-        self._session.add([encode(digest, page) for digest, page in self._held.items() if digest not in known], PackKind.META)
+        self._session.add(
+            [encode(digest, page) for digest, page in self._held.items() if digest not in known], PackKind.META
+        )
         self._held = {}

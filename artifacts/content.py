@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 
-from ..storage.chunks import ChunkStore
+from ..storage.chunks import ChunkStore, Data
 from ..storage.errors import NotFound
 from .download import chunks_of, whole_file
-from .entry import EXTERNAL, Entry, shown
+from .entry import Entry, shown
 from .manifest import Folder, Manifest
 
 __all__ = ["Content", "EntryReader"]
@@ -34,11 +34,11 @@ class EntryReader(io.RawIOBase):
         self._held: tuple[int, bytes] = (-1, b"")
 
     def readable(self) -> bool:
-        """True."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """True."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
@@ -108,17 +108,20 @@ class Content:
         """Return the bytes of one file, checked as a whole too."""
         return b"".join(self.stream(path))
 
-    def stream(self, path: str) -> Iterator[bytes]:
+    def stream(self, path: str) -> Iterator[Data]:
         """Yield the bytes of one file in order."""
         with ThreadPoolExecutor(self.chunks.backend.parallelism) as pool:
             yield from whole_file(self._file(path), self.chunks, pool)
 
     def _file(self, path: str) -> Entry:
         entry = self.entry(path)
-        if entry.kind == EXTERNAL:
-            raise NotFound(f"the bytes of {shown(path)} are not in the store but at {entry.external.url if entry.external else '?'}")
+        if entry.external is not None:
+            raise NotFound(f"the bytes of {shown(path)} are not in the store but at {entry.external.url}")
         return entry
 
     def _some(self) -> str:
-        names = [one.name + "/" if isinstance(one, Folder) else one.path for one, _ in zip(self.children(), range(6), strict=False)]
+        names = [
+            one.name + "/" if isinstance(one, Folder) else one.path
+            for one, _ in zip(self.children(), range(6), strict=False)
+        ]
         return ", ".join(names[:5]) + (", …" if len(names) > 5 else "") if names else "no files"

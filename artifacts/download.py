@@ -18,7 +18,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from ..storage import recipe
-from ..storage.chunks import ChunkStore, plan
+from ..storage.chunks import ChunkStore, Data, plan
 from ..storage.digest import Digest
 from ..storage.errors import IntegrityError, InvalidName
 from .entry import EXTERNAL, Entry, shown
@@ -48,7 +48,7 @@ class Report:
 
 
 def platform_here() -> Platform:
-    """The naming rules of this machine's disks."""
+    """Return whose naming rules this machine's disks follow."""
     return "windows" if sys.platform == "win32" else "macos" if sys.platform == "darwin" else "posix"
 
 
@@ -63,7 +63,9 @@ def require_writable(entries: Iterable[Entry], platform: Platform) -> None:
         if pair is not None:
             raise InvalidName(f"{shown(pair[0])} and {shown(pair[1])} would be one file here; nothing was written")
         if entry.kind == EXTERNAL:
-            raise InvalidName(f"{shown(entry.path)} is an external entry, which this release cannot fetch; nothing was written")
+            raise InvalidName(
+                f"{shown(entry.path)} is an external entry, which this release cannot fetch; nothing was written"
+            )
 
 
 def chunks_of(entry: Entry, chunks: ChunkStore) -> Iterator[tuple[bytes, int]]:
@@ -135,7 +137,9 @@ def _small(batch: list[Entry], chunks: ChunkStore, place: Place) -> None:
         for location, data in chunks.load(read):
             for entry in wanted[location.digest]:
                 if len(data) != entry.size:
-                    raise IntegrityError(f"{shown(entry.path)}: the manifest says {entry.size} bytes, its content has {len(data)}")
+                    raise IntegrityError(
+                        f"{shown(entry.path)}: the manifest says {entry.size} bytes, its content has {len(data)}"
+                    )
                 place.write(entry.path, (data,), executable=entry.executable)
 
 
@@ -147,17 +151,21 @@ def _large(entry: Entry, chunks: ChunkStore, place: Place, pool: ThreadPoolExecu
     place.write(entry.path, whole_file(entry, chunks, pool, progress), executable=entry.executable)
 
 
-def whole_file(entry: Entry, chunks: ChunkStore, pool: ThreadPoolExecutor, progress: Progress | None = None) -> Iterator[bytes]:
+def whole_file(
+    entry: Entry, chunks: ChunkStore, pool: ThreadPoolExecutor, progress: Progress | None = None
+) -> Iterator[Data]:
     """Yield a file's content in order; IntegrityError at its end where the whole is not what its digest says."""
     hasher = blake3()
-    located = (chunks.locate_in_order(chunks_of(entry, chunks)))
+    located = chunks.locate_in_order(chunks_of(entry, chunks))
     for data in chunks.stream(located, pool):
         hasher.update(data)
         yield data
         if progress is not None:
             progress(0, len(data))
     if hasher.digest() != entry.digest:
-        raise IntegrityError(f"{shown(entry.path)}: its chunks together are {Digest(hasher.digest())}, not {Digest(entry.digest)}")
+        raise IntegrityError(
+            f"{shown(entry.path)}: its chunks together are {Digest(hasher.digest())}, not {Digest(entry.digest)}"
+        )
     if progress is not None:
         progress(1, 0)
 
@@ -195,7 +203,11 @@ def compare(entries: Iterable[Entry], folder: Path, found: Iterable[str]) -> Rep
         extra.discard(entry.path)
         whole = folder / entry.path
         stands = whole.stat(follow_symlinks=False)
-        if not stat.S_ISREG(stands.st_mode) or stands.st_size != entry.size or _digest(os.open(whole, _READ)) != entry.digest:
+        if (
+            not stat.S_ISREG(stands.st_mode)
+            or stands.st_size != entry.size
+            or _digest(os.open(whole, _READ)) != entry.digest
+        ):
             report.changed.append(entry.path)
     report.extra = sorted(extra)
     return report

@@ -37,7 +37,7 @@ class FileSource(NamedTuple):
         return found.st_size == self.size and found.st_mtime_ns == self.mtime and found.st_ino == self.inode
 
     def changed(self) -> SourceChanged:
-        """The error that says it is not."""
+        """Return the error that says it is not."""
         return SourceChanged(f"{self.path} changed since it was added; nothing was logged, add it again")
 
 
@@ -84,7 +84,8 @@ class Draft:
         known = self.sources.get(path)
         if known is not None:
             if not overwrite and not _same(known, source):
-                raise Conflict(f"{path} is in the draft already, from {_origin(known)}; now from {_origin(source)}: overwrite=True replaces it")
+                both = f"from {_origin(known)} and now from {_origin(source)}"
+                raise Conflict(f"{path} is in the draft with other content, {both}; overwrite=True replaces it")
             self.sources[path] = source
             return
         check_path(path)
@@ -93,7 +94,9 @@ class Draft:
         folder = path.rpartition("/")[0]
         while folder and folder not in self._folders:
             if folder in self.sources:
-                raise InvalidName(f"{folder!r} is a file of this draft already; it cannot be the folder of {path!r} too")
+                raise InvalidName(
+                    f"{folder!r} is a file of this draft already; it cannot be the folder of {path!r} too"
+                )
             self._folders.add(folder)
             folder = folder.rpartition("/")[0]
         self.sources[path] = source

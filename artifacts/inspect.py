@@ -1,4 +1,4 @@
-"""Checking versions: is every page, recipe and chunk that a version needs still there?
+"""Checking versions: whether every page, recipe and chunk that a version needs is still there.
 
 Knows versions and content, and hands the rest to storage. Changes nothing.
 """
@@ -59,7 +59,10 @@ def _check_version(catalog: Catalog, version: VersionRecord, report: CheckReport
         report.wrong(version.ref, str(error))
         return
     if (count, size) != (version.file_count, version.size):
-        report.wrong(version.ref, f"its manifest has {count} entries and {size} bytes, {version.file_count} and {version.size} were logged")
+        report.wrong(
+            version.ref,
+            f"its manifest has {count} entries and {size} bytes, {version.file_count} and {version.size} were logged",
+        )
 
 
 def _check_entries(catalog: Catalog, version: VersionRecord, entries: list[Entry], report: CheckReport) -> None:
@@ -70,7 +73,11 @@ def _check_entries(catalog: Catalog, version: VersionRecord, entries: list[Entry
         if entry.kind == EXTERNAL or not entry.size:
             continue
         try:
-            pieces = [entry.digest] if entry.recipe is None else [one for one, _ in recipe.walk(entry.recipe, entry.size, chunks.get)]
+            pieces = (
+                [entry.digest]
+                if entry.recipe is None
+                else [one for one, _ in recipe.walk(entry.recipe, entry.size, chunks.get)]
+            )
         except IntegrityError as error:
             report.wrong(f"{version.ref}/{entry.path}", str(error))
             continue

@@ -129,7 +129,9 @@ class LoggedVersion:
             removed=[one.old for one in rest if one.new is None and one.old is not None],
             changed=[one for one in rest if one.old is not None and one.new is not None],
             renamed=renamed,
-            metadata={key: (old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)},
+            metadata={
+                key: (old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)
+            },
         )
 
     @contextmanager

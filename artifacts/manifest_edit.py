@@ -34,12 +34,12 @@ __all__ = ["edit"]
 def edit(root: bytes, changes: Mapping[str, Entry | None], get: GetPages, put: PutPage) -> Root:
     """Return the manifest that has `changes` made: an entry is added or replaced, None removes the path if it is there.
 
-    Equal to building the changed set from scratch, at the cost of what changes; only pages that the old manifest does
-    not have where they now stand are put. Raises InvalidName for a path outside the grammar or that would be both a
-    file and a folder, InvalidInput for fields that cannot be stored, IntegrityError for a damaged old page. Pages put
-    before an error are of no use.
+    Equal to building the changed set from scratch, at the cost of what changes; exactly the pages that the old manifest
+    does not have are put. Raises InvalidName for a path outside the grammar or that would be both a file and a folder,
+    InvalidInput for fields that cannot be stored, IntegrityError for a damaged old page. Pages put before an error are
+    of no use.
 
-    >>> from .manifest_build import build
+    >>> from lineart.artifacts.manifest import build
     >>> pages: dict[bytes, bytes] = {}
     >>> old = build([Entry("a", 0, 1, bytes(32))], pages.__setitem__)
     >>> changes = {"a": None, "b": Entry("b", 0, 7, bytes(32))}

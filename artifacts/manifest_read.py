@@ -50,7 +50,7 @@ class Manifest:
     raises IntegrityError for a page that breaks the format's rules, and whatever `get` raises. A rule between two
     pages (a file that is also a folder) is seen by whoever reads both: `walk` always does.
 
-    >>> from .manifest_build import build
+    >>> from lineart.artifacts.manifest import build
     >>> pages: dict[bytes, bytes] = {}
     >>> root = build([Entry("a/b", 0, 5, bytes(32))], pages.__setitem__)
     >>> list(Manifest(root.digest, lambda digests: {d: pages[d] for d in digests}).children())

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, Self
 
 from ..storage.errors import InvalidInput
 
@@ -37,11 +37,13 @@ def encode_json(value: Any, what: str = "metadata") -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > LARGEST:
-        raise InvalidInput(f"{what} has {size:,} bytes as JSON, at most {LARGEST:,} are kept; put it into a file of the artifact")
+        raise InvalidInput(
+            f"{what} has {size:,} bytes as JSON, at most {LARGEST:,} are kept; put it into a file of the artifact"
+        )
     return text
 
 
-def _plain(value: Any, where: str, depth: int) -> Any:  # noqa: PLR0911 - one return a type
+def _plain(value: Any, where: str, depth: int) -> Any:  # noqa: C901, PLR0911 - one case for each type
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -90,7 +92,13 @@ def _text(value: str, where: str) -> str:
 class Metadata(dict[str, Any]):
     """A dict that refuses what JSON cannot hold, at the assignment; `before` is asked first and may refuse too."""
 
-    def __init__(self, value: Mapping[str, Any] | None = None, *, what: str = "metadata", before: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        value: Mapping[str, Any] | None = None,
+        *,
+        what: str = "metadata",
+        before: Callable[[], None] | None = None,
+    ) -> None:
         self._what = what
         self._before = before
         checked = plain(value if value is not None else {}, what)
@@ -113,6 +121,6 @@ class Metadata(dict[str, Any]):
             self[key] = default
         return self[key]
 
-    def __ior__(self, other: Any) -> Metadata:  # type: ignore[override,misc]
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
         self.update(other)
         return self

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 from ..storage.errors import Conflict
 
@@ -41,7 +42,7 @@ class Place:
         elif not root.is_dir():
             raise Conflict(f"{root} is not a folder")
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,7 +56,9 @@ class Place:
         try:
             os.rename(self._aside, self.root)
         except OSError as error:
-            raise Conflict(f"{self.root} appeared while it was being downloaded: {error.strerror}; try again") from error
+            raise Conflict(
+                f"{self.root} appeared while it was being downloaded: {error.strerror}; try again"
+            ) from error
         self._aside = self.root
 
     def find(self, path: str) -> os.stat_result | None:
@@ -94,7 +97,10 @@ class Place:
         """Give a file that has the right content the right mode bit."""
         if bool(found.st_mode & stat.S_IXUSR) != executable:
             bits = (found.st_mode & 0o444) >> 2
-            os.chmod(self._whole(path), stat.S_IMODE(found.st_mode) | bits if executable else stat.S_IMODE(found.st_mode) & ~0o111)
+            os.chmod(
+                self._whole(path),
+                stat.S_IMODE(found.st_mode) | bits if executable else stat.S_IMODE(found.st_mode) & ~0o111,
+            )
 
     def keep_only(self, paths: set[str], spared: frozenset[str]) -> list[str]:
         """Remove every file that is not among `paths` and every folder left empty; returns what went."""
@@ -124,7 +130,9 @@ class Place:
             os.mkdir(whole)
         found = os.lstat(whole)
         if stat.S_ISLNK(found.st_mode):
-            raise Conflict(f"{whole} is a symbolic link; nothing is written through it: remove it or choose another folder")
+            raise Conflict(
+                f"{whole} is a symbolic link; nothing is written through it: remove it or choose another folder"
+            )
         if not stat.S_ISDIR(found.st_mode):
             raise Conflict(f"{whole} is a file where a folder is needed; remove it or choose another folder")
         self._folders.add(folder)

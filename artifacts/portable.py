@@ -17,7 +17,9 @@ __all__ = ["Platform", "Twins", "why_unwritable"]
 
 Platform = Literal["posix", "macos", "windows"]
 LONGEST_PART = 255  # bytes on POSIX and macOS, UTF-16 units on Windows
-_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\..*)?", re.IGNORECASE | re.DOTALL)
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\..*)?", re.IGNORECASE | re.DOTALL
+)
 _FORBIDDEN = re.compile(r'[<>:"\\|?*\x00-\x1f]')
 
 

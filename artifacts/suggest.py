@@ -30,11 +30,17 @@ def absent_collection(connection: Connection, ref: Ref, project: str, elsewhere:
     """Say that a collection does not exist, and which do."""
     where = ref.project or project
     if elsewhere and ref.project is None:
-        return NotFound(f"{ref.name} is not in project {where}, but in {', '.join(sorted(elsewhere))}; write PROJECT/{ref.name}")
+        return NotFound(
+            f"{ref.name} is not in project {where}, but in {', '.join(sorted(elsewhere))}; write PROJECT/{ref.name}"
+        )
     owner = connection.execute(select(_project.c.id).where(_project.c.key == fold_name(where))).scalar_one_or_none()
     if owner is None:
         projects = list(connection.execute(select(_project.c.name).order_by(_project.c.name)).scalars())
-        known = f"projects here: {_some(projects, where)}" if projects else "the store is empty; `art log PATH NAME` fills it"
+        known = (
+            f"projects here: {_some(projects, where)}"
+            if projects
+            else "the store is empty; `art log PATH NAME` fills it"
+        )
         return NotFound(f"{where}/{ref.name} not found: there is no project {where!r}; {known}")
     names = list(connection.execute(select(_collection.c.name).where(_collection.c.project == owner)).scalars())
     known = f"{where} has {_some(names, ref.name)}" if names else f"project {where} has no collections"
@@ -48,7 +54,13 @@ def absent_version(connection: Connection, collection: int, ref: Ref) -> NotFoun
     numbers = sorted(connection.execute(live).scalars())
     joined = select(_alias.c.name, _version.c.number).join(_version, _version.c.id == _alias.c.version)
     aliases = connection.execute(joined.where(_alias.c.collection == collection).order_by(_alias.c.name)).all()
-    asked = f"{name}:v{ref.version}" if ref.version is not None else f"{name}@b3:{ref.digest}" if ref.digest else f"{name}:{ref.alias or LATEST}"
+    asked = (
+        f"{name}:v{ref.version}"
+        if ref.version is not None
+        else f"{name}@b3:{ref.digest}"
+        if ref.digest
+        else f"{name}:{ref.alias or LATEST}"
+    )
     when = " at that time" if ref.at is not None else ""
     if not numbers:
         return NotFound(f"{asked} not found{when}; {name} has no versions")

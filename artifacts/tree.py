@@ -40,7 +40,9 @@ def walk_tree(root: str, ignore: Iterable[str] = ()) -> Iterator[tuple[str, File
         here = os.stat(folder)
         ident = (here.st_dev, here.st_ino)
         if ident in above:
-            raise InvalidInput(f"{folder} is a symbolic link to a folder that it lies in; leave it out with ignore= or {IGNORE_FILE}")
+            raise InvalidInput(
+                f"{folder} is a symbolic link to a folder that it lies in; leave it out with ignore= or {IGNORE_FILE}"
+            )
         inside = above | {ident}
         with os.scandir(folder) as found:
             listed = sorted(found, key=lambda one: one.name)
@@ -78,7 +80,9 @@ def _check_encoding(path: str, name: str) -> None:
         name.encode()
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-        raise InvalidInput(f"the name of {shown} is not UTF-8; rename it, or leave it out with ignore= or {IGNORE_FILE}") from None
+        raise InvalidInput(
+            f"the name of {shown} is not UTF-8; rename it, or leave it out with ignore= or {IGNORE_FILE}"
+        ) from None
 
 
 def _ignorer(root: str, patterns: list[str]) -> Callable[[str], bool] | None:

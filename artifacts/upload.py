@@ -55,7 +55,10 @@ Task = tuple[Small | None, _Large | None, bool, "Future[Prepared]"]  # of a larg
 
 
 def upload(
-    sources: Iterable[tuple[str, Source]], session: Session, parameters: ChunkingParameters, progress: Progress | None = None
+    sources: Iterable[tuple[str, Source]],
+    session: Session,
+    parameters: ChunkingParameters,
+    progress: Progress | None = None,
 ) -> Iterator[Entry]:
     """Store the content of sources and yield their entries in the same order.
 
@@ -164,7 +167,9 @@ def _prepare(pieces: list[memoryview], session: Session) -> Prepared:
 
 def _open(source: FileSource) -> int:
     try:
-        number = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO put in its place must not hang
+        number = os.open(
+            source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        )  # a FIFO put in its place must not hang
     except FileNotFoundError:
         raise source.changed() from None
     if not source.matches(os.fstat(number)):

@@ -27,12 +27,10 @@ __all__ = ["RUN", "VERSION", "lineage_graph", "run_key"]
 
 VERSION, RUN = "version", "run"
 
-_OF_VERSIONS = "SELECT id, run, version, direction, time, data FROM edge WHERE version IN (:values) AND direction = "
-_OF_RUNS = "SELECT id, run, version, direction, time, data FROM edge WHERE run IN (:values) AND direction = "
-_NEWEST = (
-    "SELECT collection, max(number) FROM version WHERE collection IN (:values) AND state = 'live' GROUP BY collection"
-)
-_COLLECTIONS = "SELECT id, collection FROM version WHERE id IN (:values)"
+_OF_VERSIONS = "SELECT id, run, version, direction, time, data FROM edge WHERE version {in} AND direction = "
+_OF_RUNS = "SELECT id, run, version, direction, time, data FROM edge WHERE run {in} AND direction = "
+_NEWEST = "SELECT collection, max(number) FROM version WHERE collection {in} AND state = 'live' GROUP BY collection"
+_COLLECTIONS = "SELECT id, collection FROM version WHERE id {in}"
 
 
 class _Edge(NamedTuple):

@@ -22,7 +22,7 @@ ROWS = 10_000  # rows or values sent at once otherwise
 
 def select_in(
     connection: Connection, sql: str, values: Iterable[bytes] | Iterable[int] | Iterable[str]
-) -> list[Row[Any]]:
+) -> list[Row[*tuple[Any, ...]]]:
     """Return the rows of a SELECT for many values; `sql` has `{in}` once, behind a column, and no other parameter.
 
     The order of rows is not defined; a value that is given twice counts once. Looking 20,000 digests up
@@ -36,7 +36,7 @@ def select_in(
     head, found, tail = sql.partition("{in}")
     assert found, sql
     ordered: list[Any] = sorted(set(values))
-    result: list[Row[Any]] = []
+    result: list[Row[*tuple[Any, ...]]] = []
     if connection.dialect.name == "postgresql":
         # %b sends the array in binary, which is twice as fast for digests; and percent signs are the driver's.
         statement, size = f"{head.replace('%', '%%')}= ANY(%b){tail.replace('%', '%%')}", ROWS

@@ -1,16 +1,17 @@
-"""Checking packs, index and journal: does the bucket hold what the database says, and the other way round?
+"""Checking packs, index and journal: whether bucket and database say the same.
 
 Knows storage only; what must be reachable is asked of it by `reach`. Changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from . import tables
 from .chunks import READABLE, Location, plan
@@ -96,7 +97,8 @@ def _note_leftovers(report: CheckReport, known: Iterable[_PackRow], there: dict[
     waiting = [row for row in known if row.state == PackState.UPLOADED]
     if waiting:
         size = sum(row.size for row in waiting)
-        report.notes.append(f"{len(waiting)} packs ({size:,} bytes) belong to no version yet: of a log under way, or one that was interrupted")
+        what = f"{len(waiting)} packs ({size:,} bytes) belong to no version yet"
+        report.notes.append(f"{what}: of a log under way, or of one that was interrupted")
     foreign = [key for key in there if parse_pack_key(key) is not None]
     if foreign:
         size = sum(there[key] for key in foreign)
@@ -120,14 +122,20 @@ def _check_index(engine: Engine, report: CheckReport, row: _PackRow, slots: list
     if indexed != len(slots):
         report.wrong(key, f"the pack holds {len(slots)} chunks, the index knows {indexed} of them")
         return
-    wanted = select(_chunk.c.digest, _chunk.c.offset, _chunk.c.stored, _chunk.c.size, _chunk.c.codec).where(_chunk.c.pack == row.id)
+    wanted = select(_chunk.c.digest, _chunk.c.offset, _chunk.c.stored, _chunk.c.size, _chunk.c.codec).where(
+        _chunk.c.pack == row.id
+    )
     for start in range(0, len(slots), 500):
         part = {slot.digest: slot for slot in slots[start : start + 500]}
-        statement = wanted.where(_chunk.c.digest.in_(list(part)))
-        found = {one.digest: one for one in engine.database.read(lambda connection, s=statement: connection.execute(s).all())}  # type: ignore[misc]
+        read = partial(_all, statement=wanted.where(_chunk.c.digest.in_(list(part))))
+        found = {one.digest: one for one in engine.database.read(read)}
         for digest, slot in part.items():
             if digest not in found or tuple(found[digest]) != tuple(slot):
                 report.wrong(key, f"the index is wrong about chunk {Digest(digest)}")
+
+
+def _all(connection: Connection, statement: Select[Any]) -> Sequence[Row[Any]]:
+    return connection.execute(statement).all()
 
 
 def read_chunks(engine: Engine, report: CheckReport) -> None:
@@ -164,7 +172,9 @@ def check_journal(engine: Engine, report: CheckReport) -> None:
     if [row.seq for row in rows_] != list(range(1, store.seq + 1)):
         report.wrong("database", f"{len(rows_)} events are there, {store.seq} were recorded")
     if store.journalled < store.seq:
-        report.notes.append(f"{store.seq - store.journalled} events are not in the journal yet; the next write puts them there")
+        report.notes.append(
+            f"{store.seq - store.journalled} events are not in the journal yet; the next write puts them there"
+        )
     try:
         written = {event.seq: event for event in engine.journal.events()}
     except IntegrityError as error:
@@ -175,7 +185,9 @@ def check_journal(engine: Engine, report: CheckReport) -> None:
         report.wrong("journal", f"{len(missing)} events are missing, the first is {missing[0]}")
     ahead = [seq for seq in written if seq is not None and seq > store.seq]
     if ahead:
-        report.wrong("database", f"{len(ahead)} events of the journal are missing; `art repair database` brings them back")
+        report.wrong(
+            "database", f"{len(ahead)} events of the journal are missing; `art repair database` brings them back"
+        )
     for row in rows_:
         event = written.get(row.seq)
         if event is not None and (event.kind, event.subject, event.time) != (row.kind, row.subject, row.time):

@@ -5,10 +5,11 @@ Knows backends, packs and the index; must not know files, pages or versions. Wri
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from blake3 import blake3
 from sqlalchemy import delete
@@ -21,8 +22,9 @@ from .layout import MARKER, pack_key
 from .pack import decode
 from .tables import Chunk, PackState, rows
 
-__all__ = ["READABLE", "ChunkStore", "Location", "Read", "plan"]
+__all__ = ["READABLE", "ChunkStore", "Data", "Location", "Read", "plan"]
 
+Data: TypeAlias = bytes | memoryview
 READABLE = (PackState.UPLOADED, PackState.LIVE, PackState.CONDEMNED)
 GAP = 1 << 20  # bytes: reads of one pack that lie closer than this are joined
 SPAN = 8 << 20  # bytes: a joined read stops growing here, so that memory stays bounded and threads share the work
@@ -123,7 +125,9 @@ class ChunkStore:
             found = self.require(digest for digest, _ in part)
             for digest, size in part:
                 if found[digest].size != size:
-                    raise IntegrityError(f"chunk {Digest(digest)} has {found[digest].size} bytes, its recipe says {size}")
+                    raise IntegrityError(
+                        f"chunk {Digest(digest)} has {found[digest].size} bytes, its recipe says {size}"
+                    )
                 yield found[digest]
 
     def get(self, digest: bytes) -> bytes:
@@ -139,15 +143,13 @@ class ChunkStore:
             got.update((location.digest, bytes(data)) for location, data in self.load(read))
         return got
 
-    def stream(self, located: Iterable[Location], pool: ThreadPoolExecutor, *, ahead: int = 4) -> Iterator[bytes]:
+    def stream(self, located: Iterable[Location], pool: ThreadPoolExecutor, *, ahead: int = 3) -> Iterator[Data]:
         """Yield the chunks of one long content in order, reading some ahead in `pool`; the order given is kept."""
-        waiting: list[tuple[list[Location], Future[dict[bytes, bytes]]]] = []
         batches = _batches(located, SPAN)
-        for batch in islice(batches, ahead):
-            waiting.append((batch, pool.submit(self._load_batch, batch)))
+        waiting = deque((batch, pool.submit(self._load_batch, batch)) for batch in islice(batches, ahead))
         try:
             while waiting:
-                batch, future = waiting.pop(0)
+                batch, future = waiting.popleft()
                 got = future.result()
                 following = next(batches, None)
                 if following is not None:
@@ -158,13 +160,13 @@ class ChunkStore:
             for _, future in waiting:
                 future.cancel()
 
-    def load(self, read: Read) -> list[tuple[Location, bytes | memoryview]]:
+    def load(self, read: Read) -> list[tuple[Location, Data]]:
         """Do one read and return each chunk with its verified bytes, in the order of offsets."""
         try:
             raw = memoryview(self.backend.get(read.key, read.start, read.length))
         except NotFound:
             return [(one, self._again(one)) for one in read.chunks]
-        out: list[tuple[Location, bytes | memoryview]] = []
+        out: list[tuple[Location, Data]] = []
         for one in read.chunks:
             at = one.offset - read.start
             data = self.verified(one, raw[at : at + one.stored])
@@ -188,8 +190,8 @@ class ChunkStore:
         row = delete(chunk).where(chunk.c.digest == location.digest, chunk.c.pack == location.pack)
         self.database.write(lambda tx: tx.execute(row))
 
-    def _load_batch(self, batch: list[Location]) -> dict[bytes, bytes]:
-        return {one.digest: bytes(data) for read in plan(batch) for one, data in self.load(read)}
+    def _load_batch(self, batch: list[Location]) -> dict[bytes, Data]:
+        return {one.digest: data for read in plan(batch) for one, data in self.load(read)}
 
     def _again(self, location: Location) -> bytes:
         """Read one chunk once more: from where the index says it is now, then from any other copy."""
@@ -211,8 +213,8 @@ class ChunkStore:
             self.forget(current)
             current = self.locate([location.digest]).get(location.digest)
         raise IntegrityError(
-            f"{self.backend.url}: chunk {Digest(location.digest)} of {location.size} bytes is damaged ({trouble or 'no copy is left'}); "
-            f"log the good content again to heal it, or run `art check`"
+            f"{self.backend.url}: chunk {Digest(location.digest)} of {location.size} bytes is damaged "
+            f"({trouble or 'no copy is left'}); log the good content again to heal it, or run `art check`"
         )
 
     def _require_bucket(self) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .events import Fold
 
-__all__ = ["Database", "StoreRow", "Transaction"]
+__all__ = ["Database", "StoreRow", "Transaction", "select_in"]
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ class Database:
         path = database._location.path
         held = None
         if path is None or path.exists():
-            database._use_wal()
+            database._persist(database._use_wal)
             held = database.read(holding)
         if held is None:
             database.close()

@@ -31,6 +31,7 @@ __all__ = ["Dialect", "Location", "locate", "make_engine", "wait_for_writing"]
 Dialect = Literal["sqlite", "postgresql"]
 
 _READ_PATIENCE = 5000  # ms that a SQLite reader waits while another process recovers or removes the write-ahead log
+_SQLITE = "sqlite:///"
 _SECRET = ("password", "sslpassword", "passfile")
 _KEEPALIVE: dict[str, Any] = {
     "application_name": "lineart",
@@ -66,17 +67,18 @@ def locate(url: str) -> Location:
 
     Raises InvalidInput for anything else, without repeating the URL, which may hold a password.
     """
+    if url.startswith(_SQLITE):
+        name = url.removeprefix(_SQLITE)  # as it stands: any character may be part of a path
+        if name in {"", ":memory:"}:
+            raise InvalidInput("a SQLite database is a file here: sqlite:///path")
+        path = Path(name).absolute()
+        return Location("sqlite", make_url("sqlite://"), f"{_SQLITE}{path}", path, ())
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise InvalidInput(
             "the database URL cannot be read; give sqlite:///path or postgresql://user@host/name"
         ) from None
-    if parsed.drivername in {"sqlite", "sqlite+pysqlite"}:
-        if parsed.database in {None, "", ":memory:"} or parsed.query or parsed.host:
-            raise InvalidInput("a SQLite database is a file here: sqlite:///path, without options")
-        path = Path(str(parsed.database)).absolute()
-        return Location("sqlite", parsed, f"sqlite:///{path}", path, ())
     if parsed.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
         secret = [parsed.password or "", *(str(parsed.query.get(name, "")) for name in _SECRET)]
         secrets = {form for text in secret if text for form in (text, quote(text, safe=""), quote_plus(text))}
@@ -146,17 +148,19 @@ def wait_for_writing(
 
 
 def _sqlite(path: Path, *, create: bool) -> Engine:
-    address = f"file:{quote(str(path))}?mode={'rwc' if create else 'rw'}"
+    address = f"file:{quote(os.fsencode(path))}?mode={'rwc' if create else 'rw'}"
 
     def connect() -> sqlite3.Connection:
         # isolation_level=None: the driver begins nothing by itself; Database says BEGIN, and which.
         connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={_READ_PATIENCE}")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA cache_size=-32768")
-        cursor.close()
+        try:
+            connection.execute(f"PRAGMA busy_timeout={_READ_PATIENCE}")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA cache_size=-32768")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     # Connections are as many as threads ask for: a limit would let threads wait for one another's.

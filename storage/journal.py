@@ -170,7 +170,7 @@ class Journal:
             return None
 
 
-class _Damaged(Exception):  # noqa: N818 — never leaves this module
+class _Damaged(Exception):
     """An object is not what its name says; another may have the same events."""
 
 
@@ -200,6 +200,8 @@ def _lines(name: JournalName, data: bytes | None) -> Iterator[bytes]:
     if data is None:
         raise _Damaged("it is gone")
     stream: io.BufferedIOBase = io.BytesIO(data)
+    if not name.is_checkpoint and data.count(b"\n") != name.last - name.first + 1:
+        raise _Damaged("it holds more events than its name says, or fewer")
     if name.is_checkpoint:
         reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data)
         stream = io.BufferedReader(reader)
@@ -210,7 +212,7 @@ def _lines(name: JournalName, data: bytes | None) -> Iterator[bytes]:
                 raise _Damaged("a line is cut short or too long")
             yield text
         if stream.read(1):
-            raise _Damaged("it holds more events than its name says")
+            raise _Damaged("it goes on behind its last event")
     except zstandard.ZstdError as error:
         raise _Damaged(str(error)) from None
 

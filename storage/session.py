@@ -15,13 +15,13 @@ from typing import Self
 
 from sqlalchemy import delete, exists, insert, select, update
 
+from . import tables
 from .bulk import insert_many
 from .chunks import READABLE, ChunkStore
 from .database import Transaction
 from .errors import Conflict, StoreUnavailable
 from .layout import pack_key
 from .pack import Encoded, PackBuilder, PackKind, SealedPack, encode
-from . import tables
 from .tables import PackState, rows
 
 __all__ = ["PacksGone", "Session"]
@@ -96,7 +96,7 @@ class Session:
             self.add([encode(digest, data)], kind)
 
     def add(self, chunks: Iterable[Encoded], kind: PackKind) -> None:
-        """Put encoded chunks that are not known into packs, in this order; blocks while too many packs are under way."""
+        """Put encoded chunks that are not known into packs, in order; blocks while too many packs are under way."""
         full: list[SealedPack] = []
         with self._lock:
             for one in chunks:
@@ -178,8 +178,9 @@ class Session:
 
     def _upload(self, pack: SealedPack) -> None:
         def register(tx: Transaction) -> int:
-            row = dict(key=pack.id, kind=pack.kind, state=PackState.UPLOADING, session=self.id, size=pack.size)
-            return int(tx.execute(insert(_pack).values(**row).returning(_pack.c.id)).scalar_one())
+            row = (pack.id, pack.kind, PackState.UPLOADING, self.id, pack.size)
+            values = dict(zip(("key", "kind", "state", "session", "size"), row, strict=True))
+            return int(tx.execute(insert(_pack).values(values).returning(_pack.c.id)).scalar_one())
 
         number = self._database.write(register)
         self._chunks.backend.put(pack_key(pack.kind, pack.id), pack.parts)

@@ -56,7 +56,9 @@ class Transaction:
         """Run a Core statement; a list of parameters runs it once for each."""
         return self.connection.execute(statement, parameters)
 
-    def select_in(self, sql: str, values: Iterable[bytes] | Iterable[int] | Iterable[str]) -> list[Row[Any]]:
+    def select_in(
+        self, sql: str, values: Iterable[bytes] | Iterable[int] | Iterable[str]
+    ) -> list[Row[*tuple[Any, ...]]]:
         """Look many values up; see `bulk.select_in`."""
         return select_in(self.connection, sql, values)
 

@@ -166,7 +166,7 @@ def rclone_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("rclone")
     data = folder / "data"
     data.mkdir()
-    options = ["--auth-key", f"test,{SECRET}", "--config", str(folder / "rclone.conf"), "--dir-cache-time", "0s"]
+    options = ["--auth-key", f"test,{SECRET}", "--config", str(folder / "rclone.conf")]
     process, port = start(
         lambda port: [program("rclone"), "serve", "s3", str(data), "--addr", f"{HOST}:{port}", *options], folder / "log"
     )

@@ -54,7 +54,10 @@ class Dialect:
 
     def size(self, files: Any, path: str) -> int:
         """Return an object's size."""
-        return int(files.info(path)["size"])
+        info = files.info(path)
+        if info.get("type") != "file":
+            raise FileNotFoundError(path)
+        return int(info["size"])
 
     def put(self, files: Any, path: str, data: bytes) -> None:
         """Write an object; where folders are real they are made first."""

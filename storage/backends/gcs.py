@@ -46,9 +46,9 @@ class GcsDialect(Dialect):
 
         return {"requests_timeout": aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)}
 
-    def conditional(self, files: Any) -> bool | None:  # noqa: ARG002 - the same for all
-        """GCS knows ifGenerationMatch=0."""
-        return True
+    def conditional(self, files: Any) -> bool | None:
+        """Google knows ifGenerationMatch=0; of emulators it has to be found out."""
+        return True if files.on_google else None
 
     def size(self, files: Any, path: str) -> int:
         """Ask for the object's metadata; gcsfs's `info` would list as well."""

@@ -19,8 +19,40 @@ from lineart.artifacts.entry import (
 )
 from lineart.storage.errors import InvalidInput, InvalidName
 
-BAD = ["", "/", "/x", "x/", "a//b", ".", "..", "../x", "a/..", "a/./b", "a/../b", "a\0b", "x" * 4097, "é" * 2049, "\udcff"]
-FINE = ["a", "...", "a/.b", "..a", "a..", "C:\\x", "..\\x", "CON", "a b", "a\nb", "\x7f", "%2e%2e/x", "é" * 2048, "x" * 4096, "e\u0301"]  # fmt: skip
+BAD = [
+    "",
+    "/",
+    "/x",
+    "x/",
+    "a//b",
+    ".",
+    "..",
+    "../x",
+    "a/..",
+    "a/./b",
+    "a/../b",
+    "a\0b",
+    "x" * 4097,
+    "é" * 2049,
+    "\udcff",
+]
+FINE = [
+    "a",
+    "...",
+    "a/.b",
+    "..a",
+    "a..",
+    "C:\\x",
+    "..\\x",
+    "CON",
+    "a b",
+    "a\nb",
+    "\x7f",
+    "%2e%2e/x",
+    "é" * 2048,
+    "x" * 4096,
+    "e\u0301",
+]
 
 
 @pytest.mark.parametrize("path", BAD)
@@ -58,7 +90,7 @@ def test_checking_many_paths_equals_checking_each(paths):
             return True
         return False
 
-    assert refused(lambda: check_paths(paths)) == any([refused(lambda path=path: check_path(path)) for path in paths])
+    assert refused(lambda: check_paths(paths)) == any(refused(lambda path=path: check_path(path)) for path in paths)
 
 
 def naive_order_holds(paths: list[str]) -> bool:
@@ -100,7 +132,7 @@ def test_a_file_and_its_folder_are_found_across_neighbours():
 
 
 def test_an_entry_is_an_array_of_seven_in_the_order_of_the_format():
-    entry = Entry("p", EXTERNAL, 5, bytes(32), None, True, External("s3://b/k", "e", None))  # noqa: FBT003
+    entry = Entry("p", EXTERNAL, 5, bytes(32), None, True, External("s3://b/k", "e", None))
     assert msgspec.msgpack.decode(encode_entries([entry])[0]) == [
         "p", 1, 5, bytes(32), None, True, ["s3://b/k", "e", None],
     ]  # fmt: skip

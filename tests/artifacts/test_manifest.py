@@ -64,7 +64,11 @@ def plain_build(entries):
             if ends or index == len(items) - 1:
                 data = msgspec.msgpack.encode([1, level, page])
                 pages[blake3(data).digest()] = data
-                sums = [sum(i[2] for i in page), sum(i[3] for i in page)] if level else [len(page), sum(i[2] for i in page)]
+                sums = (
+                    [sum(i[2] for i in page), sum(i[3] for i in page)]
+                    if level
+                    else [len(page), sum(i[2] for i in page)]
+                )
                 yield [page[-1][0], blake3(data).digest(), *sums]
                 page = []
 
@@ -90,7 +94,10 @@ def large_trees(draw):
     rng = random.Random(draw(st.integers(0, 2**32)))
     parts = ["a", "a-", "a.", "a0", "b", "c" * 30, "zz", "é"]
     count = draw(st.sampled_from([100, 600, 2500, 4000]))
-    paths = {"/".join(rng.choices(parts, k=rng.randint(1, 7))) + f"{rng.choice('/-')}{rng.randrange(999)}" for _ in range(count)}
+    paths = {
+        "/".join(rng.choices(parts, k=rng.randint(1, 7))) + f"{rng.choice('/-')}{rng.randrange(999)}"
+        for _ in range(count)
+    }
     return without_clashes(paths)
 
 
@@ -98,7 +105,7 @@ trees = small_trees | large_trees()
 
 
 @given(trees, st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_walking_gives_back_what_was_built_and_the_order_of_adding_does_not_matter(paths, rng):
     entries = [entry(path, len(path)) for path in paths]
     pages = Pages()
@@ -147,7 +154,7 @@ def test_a_page_ends_at_2048_items_where_no_path_ends_it():
 
 
 @given(trees, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_lookup_equals_a_dict_and_a_prefix_is_whole_parts(paths, data):
     entries = {path: entry(path) for path in paths}
     pages = Pages()
@@ -176,7 +183,7 @@ def plain_listing(entries, folder):
 
 
 @given(trees, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_children_equal_a_naive_listing(paths, data):
     entries = [entry(path, len(path)) for path in paths]
     pages = Pages()
@@ -191,7 +198,7 @@ def change_list(old, new):
 
 
 @given(trees, trees, st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_diff_is_the_difference_of_the_sets(one, other, rng):
     old = {path: entry(path) for path in one}
     near = {path: e if rng.random() > 0.01 else entry(path, 2) for path, e in old.items() if rng.random() > 0.01}
