@@ -22,6 +22,7 @@ from . import store as stores
 from .artifacts.artifact import Artifact
 from .demo_work import CharModel, prepare, stdlib_sources, texts
 from .lineage.printing import print_size
+from .lineage.run import start_run
 from .storage.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = ["Demo", "run_demo"]
 Tell = Callable[[str], None]
 
 FILES = 160
+FEWEST = 10
 CONFIGS: tuple[dict[str, int], ...] = ({"order": 3, "characters": 1_000_000}, {"order": 6, "characters": 1_000_000})
 PROMPT = "        raise "
 
@@ -42,7 +44,7 @@ class Demo:
 
     url: str
     folder: Path
-    kept: bool
+    kept: bool  # whether the folder is still there
     raw: str
     dataset: str
     models: tuple[str, ...]
@@ -71,19 +73,19 @@ def run_demo(
     """Run the pipeline in a store of its own and tell what happens, line by line.
 
     Without a folder it works in a temporary one, which is removed at the end unless `keep`. The store is made in the
-    folder, or at `url` with `database` and `storage_options`, as `lineart.create` takes them. At most `files` source
-    files are read. Raises Conflict where there is a store already, NotFound where this Python has no sources.
+    folder, or at `url` with `database` and `storage_options`, as `lineart.create` takes them, and then it stays there.
+    At most `files` source files are read. Raises Conflict where there is a store already, NotFound where this Python
+    has no sources.
     """
-    if files < 1:
-        raise InvalidInput(f"the demo needs at least one file, not {files}")
+    if files < FEWEST:
+        raise InvalidInput(f"the demo needs at least {FEWEST} files to train on and to hold out, not {files}")
     kept = keep or folder is not None
     place = Path(tempfile.mkdtemp(prefix="lineart-demo-")) if folder is None else Path(folder).absolute()
     place.mkdir(parents=True, exist_ok=True)
     try:
-        started = time.perf_counter()
         address = url if url is not None else str(place / "store")
         with stores.create(address, database, storage_options=storage_options, project="demo") as store:
-            return _Pipeline(store, place, tell, started, kept=kept).run(files)
+            return _Pipeline(store, place, tell, remote=url is not None, kept=kept).run(files)
     finally:
         if not kept:
             shutil.rmtree(place, ignore_errors=True)
@@ -92,18 +94,19 @@ def run_demo(
 class _Pipeline:
     """The steps in their order; each opens a run, as a script of its own would."""
 
-    def __init__(self, store: Store, folder: Path, tell: Tell, started: float, *, kept: bool) -> None:
+    def __init__(self, store: Store, folder: Path, tell: Tell, *, remote: bool, kept: bool) -> None:
         self.store = store
         self.folder = folder
         self.tell = tell
-        self.started = started
+        self.remote = remote
         self.kept = kept
+        self.started = time.perf_counter()
         self.runs: list[str] = []
 
     def run(self, files: int) -> Demo:
         store, tell = self.store, self.tell
         tell(f"A store of its own: {store.url}")
-        self._code(f"art init {store.url}")
+        self._code(f"art init {store.url}{' --database …' if self.remote else ''}")
         raw = self._ingest(files)
         dataset = self._prep()
         models = [self._train(config) for config in CONFIGS]
@@ -114,8 +117,9 @@ class _Pipeline:
         clean = self._check()
         seconds = time.perf_counter() - self.started
         tell(f"\nDone in {seconds:.1f} s.")
-        if self.kept:
-            tell(f"It is all still there; look around:\n    art --store {store.url} ls")
+        if self.kept or self.remote:
+            tell("The store is still there; look around:")
+            self._code(f"export LINEART_STORE={store.url} LINEART_PROJECT=demo", "art ls")
         else:
             tell("The store was temporary and is removed now; `art demo --keep` leaves it to look around in.")
         return Demo(
@@ -152,7 +156,7 @@ class _Pipeline:
             "    raw.add_file(path, name)                      # for each file",
             "    run.log_artifact(raw)",
         )
-        with self.store.start_run(project="demo", job_type="ingest") as run:
+        with start_run(self.store, "demo", job_type="ingest") as run:
             self.runs.append(run.id)
             raw = Artifact("raw-sources", type="raw", description="modules of the running Python's standard library")
             raw.metadata["python"] = sysconfig.get_python_version()
@@ -170,7 +174,7 @@ class _Pipeline:
             "    …                                             # strip comments and docstrings, split",
             '    run.log_artifact("dataset/", name="dataset", type="dataset")',
         )
-        with self.store.start_run(project="demo", job_type="prep", config={"valid": 0.1}) as run:
+        with start_run(self.store, "demo", job_type="prep", config={"valid": 0.1}) as run:
             self.runs.append(run.id)
             folder = run.use_artifact("raw-sources:latest").download(self.folder / "work" / "raw")
             out = self.folder / "work" / "dataset"
@@ -194,7 +198,7 @@ class _Pipeline:
             "    …                                             # count n-grams",
             '    run.log_artifact(model)                       # metadata={"order": …, "train_perplexity": …}',
         )
-        with self.store.start_run(project="demo", job_type="train", config=config) as run:
+        with start_run(self.store, "demo", job_type="train", config=config) as run:
             self.runs.append(run.id)
             folder = run.use_artifact("dataset:latest").download(self.folder / "work" / "data", path_prefix="train")
             text = "".join(texts(folder / "train"))[: config["characters"]]
@@ -224,7 +228,7 @@ class _Pipeline:
             *(f'    run.use_artifact("{ref}").read_bytes("model.json")' for ref in refs),
             '    run.log_artifact(report, aliases=["holdout"])',
         )
-        with self.store.start_run(project="demo", job_type="evaluate") as run:
+        with start_run(self.store, "demo", job_type="evaluate") as run:
             self.runs.append(run.id)
             folder = run.use_artifact("dataset:latest").download(self.folder / "work" / "data", path_prefix="valid")
             text = "".join(texts(folder / "valid"))[:60_000]
@@ -247,7 +251,7 @@ class _Pipeline:
         reason = f"perplexity {score:.2f}, the others {', '.join(f'{one:.2f}' for one in sorted(perplexities)[1:])}"
         self._step("Promote: an alias is a name that moves; who moved it, when and why is kept.")
         self._code(
-            f'art promote {best} best --reason "{reason}"',
+            f'art promote {best} best --reason "{reason}" --expect none',
             f'art promote {best} production --reason "best on the valid split" --expect none',
         )
         self.store.promote(best, "best", reason=reason, expect="none")
@@ -264,8 +268,8 @@ class _Pipeline:
         fetched = self.store.artifact("model:production").download(target)
         model = CharModel.decode((fetched / "model.json").read_bytes())
         completion = model.complete(PROMPT)
-        self._said(f"every byte was verified; asked to go on from {PROMPT.strip()!r}, the model writes:")
-        self._said(f"    {PROMPT.strip()} {completion}")
+        self._said(f"{fetched}: every byte verified. Asked to go on from {PROMPT.strip()!r}, the model writes:")
+        self.tell(f"        {PROMPT.strip()} {completion}")
         return fetched, completion
 
     def _lineage(self) -> str:
@@ -275,7 +279,7 @@ class _Pipeline:
         self._code("art lineage model:production")
         shown = lineage_tree(self.store.lineage("model:production"))
         for line in shown.splitlines():
-            self._said(line)
+            self.tell(f"  {line}")
         return shown
 
     def _check(self) -> bool:

@@ -46,7 +46,7 @@ def strip_source(source: bytes) -> str:
     'x = 1\ny = "kept"\n'
     """
     tokens = list(tokenize.tokenize(io.BytesIO(source).readline))
-    lines = source.decode(tokens[0].string).replace("\r\n", "\n").split("\n")
+    lines = source.decode(tokens[0].string).removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     previous = tokens[0]
     spans = []
     for token, following in itertools.pairwise(tokens[1:]):
@@ -63,16 +63,17 @@ def strip_source(source: bytes) -> str:
 def prepare(raw: Path, out: Path, valid: float) -> Iterator[str]:
     """Strip every source below `raw` into `out/train` or `out/valid`; yield which, or `unreadable`.
 
-    A file's part follows from its name alone, so a later version of it stays in the same part.
+    A file's part follows from its name alone, so a later version of it stays in the same part; but the first is always
+    `valid`, so that there is one.
     """
-    for path in sorted(raw.rglob("*.py")):
+    for number, path in enumerate(sorted(raw.rglob("*.py"))):
         name = path.relative_to(raw).as_posix()
         try:
             text = strip_source(path.read_bytes())
         except (SyntaxError, UnicodeDecodeError, tokenize.TokenError):
             yield "unreadable"
             continue
-        part = "valid" if sha256(name.encode()).digest()[0] < 256 * valid else "train"
+        part = "valid" if number == 0 or sha256(name.encode()).digest()[0] < 256 * valid else "train"
         target = out / part / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8", newline="\n")

@@ -9,7 +9,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -35,12 +35,14 @@ if TYPE_CHECKING:
 
     from .artifacts.records import CollectionRecord, VersionRecord
     from .artifacts.upload import Progress
+    from .lineage.run import Run
     from .lineage.runs import RunRecord
     from .storage.check import CheckReport
 
 __all__ = ["Store", "create", "open", "settings_here"]
 
 FOLDS = {**ARTIFACT_FOLDS, **RUN_FOLDS}
+RUN_VARIABLE = "LINEART_RUN_ID"
 APPEARS = 10.0  # seconds that a store another process is making right now is waited for
 
 
@@ -226,8 +228,8 @@ class Store:
         self,
         artifact: Artifact,
         *,
-        aliases: Sequence[str] = (),
-        tags: Sequence[str] = (),
+        aliases: Iterable[str] = (),
+        tags: Iterable[str] = (),
         project: str | None = None,
         also: Also | None = None,
     ) -> Artifact:
@@ -304,6 +306,38 @@ class Store:
     def progress(self, what: str) -> Progress | None:
         """Return what is to be told of long work, if anybody watches."""
         return self.watch(what) if self.watch is not None else None
+
+
+_exported: list[str] = []  # ids of the runs of this process that its children join, the innermost last
+
+
+def inherited_run() -> str | None:
+    """Return the id of the run that a parent process asked this one to join."""
+    given = os.environ.get(RUN_VARIABLE)
+    return None if given in _exported else given or None
+
+
+def export_run(run: Run) -> Run:
+    """Let processes that are started from now on join a run, until it ends."""
+    before = os.environ.get(RUN_VARIABLE)
+
+    def withdraw(ended: Run) -> None:
+        if ended.id in _exported:
+            _exported.remove(ended.id)
+        if os.environ.get(RUN_VARIABLE) == ended.id:
+            os.environ.pop(RUN_VARIABLE)
+            if before is not None:
+                os.environ[RUN_VARIABLE] = before
+
+    _exported.append(run.id)
+    os.environ[RUN_VARIABLE] = run.id
+    run.at_end.append(withdraw)
+    return run
+
+
+def captures_nothing() -> bool:
+    """Whether the user wants nothing remembered of code and environment."""
+    return os.environ.get("LINEART_CAPTURE", "").lower() == "none"
 
 
 def _actor() -> str:

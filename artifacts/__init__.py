@@ -1,0 +1,1 @@
+"""Versions of trees: drafts, manifests, collections, transfer."""

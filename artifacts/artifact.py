@@ -60,7 +60,7 @@ class Artifact:
     """A dataset, a model, or any other set of files with a name.
 
     A new one is a draft that files are added to; logging it makes it an immutable version, and then the same object
-    offers what a version can do. Raises InvalidName for a name or type outside the grammar and InvalidInput for
+    offers what a version can do. Without a type it takes that of its collection, or `artifact` if it is the first. Raises InvalidName for a name or type outside the grammar and InvalidInput for
     metadata that is not JSON.
 
     >>> draft = Artifact("dataset", type="dataset", metadata={"tokens": 9})
@@ -70,12 +70,13 @@ class Artifact:
     def __init__(
         self,
         name: str,
-        type: str = "artifact",  # noqa: A002 - the interface's word
+        type: str | None = None,  # noqa: A002 - the interface's word
         description: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         check_name("artifact name", name)
-        check_name("type", type)
+        if type is not None:
+            check_name("type", type)
         self._name = name
         self._type = type
         self._description = description
@@ -153,8 +154,8 @@ class Artifact:
         return self._name
 
     @property
-    def type(self) -> str:
-        """The type of its collection."""
+    def type(self) -> str | None:
+        """The type of its collection; None for a draft that takes whatever type its collection has."""
         return self._type
 
     @property

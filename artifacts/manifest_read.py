@@ -136,7 +136,7 @@ class Manifest:
             if until < head or (stop and after >= stop):
                 return _Want.NOTHING
             slash = after.find("/", skip) + 1
-            inside = after >= head and slash and until.startswith(after[:slash]) and after.startswith(head)
+            inside = slash and after.startswith(head) and until.startswith(after[:slash])
             return _Want.TOTALS if inside else _Want.ITEMS
 
         order = PathOrder()

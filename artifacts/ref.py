@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self, TypeVar
 
 from ..storage.errors import InvalidName
+from .entry import check_path
 
 __all__ = [
     "LATEST",
@@ -136,15 +137,6 @@ def format_time(at: int) -> str:
     return text.removesuffix("T23:59:59.999999") if text.endswith("T23:59:59.999999") else text + "Z"
 
 
-def _check_path(text: str) -> None:
-    """Refuse what can never be the path of an entry or of a folder; the manifest's own rules are stricter."""
-    for part in text.split("/"):
-        if part in {"", ".", ".."}:
-            raise InvalidName(f"path {text!r} has {'an empty part' if not part else f'a part {part!r}'}")
-    if "\0" in text:
-        raise InvalidName(f"path {text!r} holds a NUL")
-
-
 @dataclass(frozen=True, slots=True)
 class Ref:
     """The address of a version, or with `path` of an entry or folder in it.
@@ -182,7 +174,7 @@ class Ref:
         if self.at is not None and (self.version is not None or self.digest is not None):
             raise InvalidName("a time goes with an alias only: version numbers and digests never move")
         if self.path is not None:
-            _check_path(self.path)
+            check_path(self.path)
             if self.version is None and self.alias is None and self.digest is None and self.at is None:
                 raise InvalidName(f"path {self.path!r} needs an explicit version or alias before it")
 
@@ -204,7 +196,7 @@ class Ref:
         _at(text, len(project) + len(slash), lambda part: check_name("collection name", part), name)
         chosen, slash, path = tail.partition("/")
         if slash:
-            _at(text, cut + len(chosen) + 1, _check_path, path)
+            _at(text, cut + len(chosen) + 1, check_path, path)
         version, alias, digest, at = _parse_choice(text, cut, chosen)
         return cls(project if "/" in head else None, name, version, alias, digest, at, path if slash else None)
 

@@ -189,6 +189,11 @@ class Capture:
             self._outcome = _failed(self.seen, error)
 
     @property
+    def empty(self) -> bool:
+        """Whether there is nothing to record and there will be nothing."""
+        return self._outcome is NOTHING
+
+    @property
     def ready(self) -> bool:
         """Whether `result()` would return at once."""
         return self._outcome is not None

@@ -30,7 +30,7 @@ _project = rows(artifact_tables.Project)
 
 def lock_run(tx: Transaction, run: str) -> Any:
     """Lock a run's row and return it; NotFound if there is none. Its place in the order of locks is after packs."""
-    row = tx.lock(select(_run.c.id, _run.c.state).where(_run.c.id == run)).first()
+    row = tx.lock(select(_run.c.id, _run.c.state, _run.c.exit_code).where(_run.c.id == run)).first()
     if row is None:
         raise NotFound(f"no run {run!r}; `art runs` lists them")
     return row

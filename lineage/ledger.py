@@ -174,7 +174,7 @@ class Ledger:
             if summary is not None:
                 data["summary"] = summary.apply(known.summary)
             changed = {one: value for one, value in data.items() if _known(known, one) != value}
-            if row.state == CRASHED:
+            if _missed(row):
                 changed["state"] = RUNNING
             if changed:
                 tx.record("run.updated", subject_of(run), {"id": run, **changed})
@@ -190,10 +190,11 @@ class Ledger:
 
         def work(tx: Transaction) -> bool:
             row = lock_run(tx, run)
-            if row.state == CRASHED:
+            revived = _missed(row)
+            if revived:
                 tx.record("run.updated", subject_of(run), {"id": run, "state": RUNNING})
             tx.execute(update(_run).where(_run.c.id == run, _run.c.state == RUNNING).values(heartbeat=tx.now()))
-            return bool(row.state == CRASHED)
+            return revived
 
         if self._engine.database.write(work):
             self._engine.journal.flush()
@@ -210,7 +211,7 @@ class Ledger:
 
         def work(tx: Transaction) -> RunRecord:
             row = lock_run(tx, run)
-            if row.state == RUNNING or (row.state == CRASHED and outcome != CRASHED):
+            if row.state == RUNNING or _missed(row):
                 kind = "run.crashed" if outcome == CRASHED else "run.finished"
                 tx.record(kind, subject_of(run), {"id": run, "state": outcome, "exit_code": code}, reason)
             return read_runs(tx.connection, [run])[run]
@@ -253,18 +254,18 @@ class Ledger:
 
         return also
 
-    def logged_by(self, version: VersionRecord) -> RunRecord | None:
-        """Return the run that first produced a version; None if it came from no run."""
+    def producer(self, version: int) -> RunRecord | None:
+        """Return the run that first produced a version, by its row id; None if it came from no run."""
         runs = self._runs_of(version, PRODUCED, limit=1)
         return runs[0] if runs else None
 
-    def used_by(self, version: VersionRecord) -> Runs:
-        """Return the runs that used a version, in the order of doing so."""
+    def consumers(self, version: int) -> Runs:
+        """Return the runs that used a version, by its row id, in the order of doing so."""
         return self._runs_of(version, USED, limit=None)
 
-    def _runs_of(self, version: VersionRecord, direction: str, limit: int | None) -> Runs:
+    def _runs_of(self, version: int, direction: str, limit: int | None) -> Runs:
         def work(connection: Connection) -> Runs:
-            return self._judged(connection, runs_of(connection, version.id, direction, limit))
+            return self._judged(connection, runs_of(connection, version, direction, limit))
 
         return self._engine.database.read(work)
 
@@ -294,6 +295,11 @@ class Ledger:
 
 def _lost(state: str, heartbeat: int, now: int) -> bool:
     return state == RUNNING and heartbeat < now - LOST
+
+
+def _missed(row: Any) -> bool:
+    """Whether a run was taken for crashed by others; one that was told so by a signal has an exit code."""
+    return bool(row.state == CRASHED and row.exit_code is None)
 
 
 def _known(run: RunRecord, name: str) -> Any:

@@ -1,0 +1,1 @@
+"""Bytes in, verified bytes out; knows nothing of artifacts."""

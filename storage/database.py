@@ -38,6 +38,8 @@ T = TypeVar("T")
 
 MARK_AGE = 24 * 3600 * 1_000_000  # µs: no transaction is looked up this long after its COMMIT
 
+_ROW, _MOMENT = 0.05, 0.002  # seconds: others look about every millisecond
+
 # A retry claims the same mark as the attempt whose COMMIT was lost. The insert waits while that attempt is still
 # under way in the server, and finds its mark if it was committed: there is no moment at which the answer is a guess.
 # A session whose client is gone ends itself, so that the wait has an end.
@@ -202,6 +204,7 @@ class Database:
         self._engine = make_engine(self._location, self.patience, create=create)
         self._writing = threading.Lock()  # SQLite has one writer; threads wait here rather than by polling
         self._local = threading.local()
+        self._released = self._since = 0.0  # when this process last wrote, and when it began to without a pause
 
     def _enter(self) -> None:
         if self._pid != os.getpid():
@@ -217,11 +220,26 @@ class Database:
             raise busy(self._location, self.patience)
         self._local.writing = True
         try:
+            if self.dialect == "sqlite":
+                self._let_others()
             yield
         finally:
+            self._released = time.monotonic()
             self._local.writing = False
             if self.dialect == "sqlite":
                 self._writing.release()
+
+    def _let_others(self) -> None:
+        """Leave SQLite's lock alone for a moment after a long row of transactions without a pause.
+
+        Other processes can only look whether it is free; between two transactions they would hardly ever see it so.
+        """
+        now = time.monotonic()
+        if now - self._released > _MOMENT:
+            self._since = now
+        elif now - self._since > _ROW:
+            self._sleep(_MOMENT)
+            self._since = time.monotonic()
 
     def _persist(self, attempt: Callable[[], T]) -> T:
         """Repeat a transaction that was undone through no fault of its own, for as long as patience lasts."""

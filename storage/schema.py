@@ -6,6 +6,7 @@ import, so only creating and migrating pay for it.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +25,10 @@ HEAD = REVISIONS[-1]
 
 # Any number will do, as long as every Lineart takes the same: the advisory lock under which a schema changes.
 _ADVISORY = 0x6C696E6561727401
+
+
+# alembic keeps the migration that runs in module globals, which threads share.
+_one_at_a_time = threading.Lock()
 
 
 class Holding(NamedTuple):
@@ -80,7 +85,8 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.attributes["connection"] = connection
-    command.upgrade(config, HEAD)
+    with _one_at_a_time:
+        command.upgrade(config, HEAD)
 
 
 def _no_such_table(error: DBAPIError) -> bool:

@@ -7,7 +7,18 @@ import lineart
 
 
 def test_the_public_names_are_these():
-    assert sorted(lineart.__all__) == ["Artifact", "Ref", "Store", "create", "open"]
+    assert sorted(lineart.__all__) == [
+        "Artifact",
+        "Ref",
+        "Run",
+        "Store",
+        "create",
+        "finish",
+        "init",
+        "log_artifact",
+        "open",
+        "use_artifact",
+    ]
 
 
 def test_every_public_name_is_there_and_documented():

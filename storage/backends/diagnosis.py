@@ -99,7 +99,7 @@ class Trouble(NamedTuple):
             return f"this machine's clock is wrong: set it and try again ({self.text})"
         if self.code in _WRONG_REGION or self.status == 301:
             return f"{place} is in another region or at another endpoint: set it in storage_options ({self.text})"
-        if self.status == 403 or "PermissionError" in self.types or self.text.startswith("Forbidden"):
+        if self.status == 403 or self.code == "AccessDenied" or "PermissionError" in self.types or self.text.startswith("Forbidden"):
             return f"permission denied: the credentials in use may not {what} in {place} ({self.text})"
         if self.types & _UNREACHABLE_TYPES:
             return f"{place} does not answer: check the endpoint and the network ({self.text})"

@@ -15,7 +15,7 @@ from .dialects import Dialect
 __all__ = ["GcsDialect"]
 
 _ONE_REQUEST = 2**40
-_BOUNDARY = b"--==0=="  # gcsfs puts the content between these lines without looking for them in it
+_BOUNDARY = b"--==0=="  # gcsfs puts the content between such lines without looking for them in it
 _DELETIONS = 16  # at once
 _PAGE = 1000
 
@@ -98,5 +98,8 @@ class GcsDialect(Dialect):
 
 
 def _chunk_size(data: bytes) -> int:
-    """Return what makes gcsfs send the content in one form, or, where it must not, as a bare body of its own."""
-    return len(data) if _BOUNDARY in data else _ONE_REQUEST
+    """Return what makes gcsfs send the content in one form, or, where that could be misread, as a body of its own.
+
+    A carriage return at the end would be taken for a part of the line end before the boundary.
+    """
+    return len(data) if _BOUNDARY in data or data.endswith(b"\r") else _ONE_REQUEST

@@ -6,16 +6,19 @@ API Reference (PutObject with If-None-Match, ListObjectsV2, DeleteObjects).
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from .diagnosis import diagnose
 from .dialects import Dialect
 
 __all__ = ["S3Dialect"]
 
 _ONE_REQUEST = 2**32  # s3fs splits what is larger than twice this, or 5 GiB
 _DELETE_BATCH = 1000
+_MARK = "lineart-writer"
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
 
@@ -73,18 +76,25 @@ class S3Dialect(Dialect):
         files.pipe_file(path, data, chunksize=_ONE_REQUEST)
 
     def create(self, files: Any, path: str, data: bytes) -> bool:
-        """Write by one PUT with If-None-Match."""
+        """Write by one PUT with If-None-Match, and look whose object it is where there is one.
+
+        When a connection breaks before the answer, the HTTP client repeats a PUT unasked: the second then finds what
+        the first has written. So the object bears a mark of this call.
+        """
+        mark = secrets.token_hex(16)
         try:
-            files.pipe_file(path, data, chunksize=_ONE_REQUEST, mode="create")
+            files.pipe_file(path, data, chunksize=_ONE_REQUEST, mode="create", Metadata={_MARK: mark})
         except OSError as error:
-            response = getattr(error.__cause__, "response", None) or {}
-            if isinstance(error, FileExistsError) or response.get("Error", {}).get("Code") in {
-                "PreconditionFailed",
-                "412",
-            }:
-                return False
-            raise
-        return True
+            if not isinstance(error, FileExistsError) and diagnose(error).status != 412:
+                raise
+        else:
+            return True
+        bucket, _, key = path.partition("/")
+        try:
+            found = files.call_s3("head_object", Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return False
+        return bool(found.get("Metadata", {}).get(_MARK) == mark)
 
     def list(self, files: Any, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield page by page, as the service sends them: sorted by the keys' UTF-8."""

@@ -242,6 +242,14 @@ def test_large_trees_are_read_page_by_page():
     assert pages.calls <= 3
 
 
+def test_a_prefix_skips_the_pages_between_a_file_and_the_folder_of_its_name():
+    between = [entry(f"a-{i:06d}") for i in range(20_000)]
+    pages = Pages()
+    manifest = pages.open(pages.build([entry("a/x"), *between, entry("A")]))
+    assert [e.path for e in manifest.walk("a")] == ["a/x"]
+    assert len(pages.read) <= 4
+
+
 @pytest.mark.parametrize("bad", ["/x", "a//b", "..", "a/../b", "a\0", "\udcff", ""])
 def test_building_refuses_a_bad_path(bad):
     with pytest.raises(InvalidName):

@@ -246,6 +246,19 @@ def test_a_file_beside_its_folder_is_refused_however_far_apart(between):
             pages.edit(pages.build(middle.values()), {first: entry(first), second: entry(second)})
 
 
+def test_a_file_at_the_end_of_one_page_is_no_folder_of_a_path_in_the_next():
+    pages = Pages()
+    tree = {path: entry(path) for path in (f"{i:06d}" for i in range(3000))}
+    root = pages.build(tree.values())
+    level, items = Manifest(root.digest, pages.get).reader.one(Manifest(root.digest, pages.get).top)
+    assert level == 1
+    for last in [item.path for item in items]:
+        with pytest.raises(InvalidName, match=f"'{last}' is a file and also the folder of '{last}/x'"):
+            pages.edit(root, {f"{last}/x": entry(f"{last}/x")})
+        check_edit(pages, tree, root, {f"{last}/x": entry(f"{last}/x"), last: None})
+        check_edit(pages, tree, root, {f"{last}-": entry(f"{last}-")})
+
+
 def test_a_folder_of_many_pages_can_be_replaced_by_a_file_only_when_it_goes_whole():
     inside = {path: entry(path) for path in (f"a/{i:06d}" for i in range(5000))}
     middle = {path: entry(path) for path in (f"a-{i:06d}" for i in range(5000))}

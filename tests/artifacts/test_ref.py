@@ -82,9 +82,9 @@ def test_a_ref_reads_as(text, ref):
         ("model:best@0001-01-01T00:00:00+10:00", "names no real moment"),
         ("model:best@2026-05-01T12:00:00", "is not a time"),
         ("model:best@yesterday", "is not a time"),
-        ("model:v1//x", "character 10: path '/x' has an empty part"),
-        ("model:v1/", "has an empty part"),
-        ("model:v1/a/../b", "has a part '..'"),
+        ("model:v1//x", "character 10: the path"),
+        ("model:v1/", "a path may not be empty"),
+        ("model:v1/a/../b", "has the part '..'"),
         ("model:v1/a\0b", "holds a NUL"),
         ("s3://bucket/x", "is a URL, not a ref"),
         ("model:v99999999999999999999", "is written"),
@@ -124,7 +124,10 @@ aliases = names.filter(lambda s: not (s[0] in "vV" and s[1:].isdigit()))
 digests = st.text("0123456789abcdef", min_size=8, max_size=64)
 times = st.integers(-(10**15), 10**17)
 paths = st.lists(
-    st.text(st.characters(blacklist_characters="/\0"), min_size=1).filter(lambda s: s not in {".", ".."}), min_size=1
+    st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1).filter(
+        lambda s: s not in {".", ".."}
+    ),
+    min_size=1,
 ).map("/".join)
 choices = st.one_of(
     st.fixed_dictionaries({"version": st.integers(0, 10**18 - 1)}),

@@ -5,6 +5,7 @@ For tests: `world` is a World; `worlds` runs the test on SQLite and on PostgreSQ
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from lineart.artifacts.catalog import Catalog
 from lineart.artifacts.collection import FOLDS as ARTIFACT_FOLDS
 from lineart.artifacts.collection import NewVersion, open_collection, settle_version
+from lineart.artifacts.commit import Proposal, commit_draft
 from lineart.artifacts.ref import Ref
 from lineart.lineage.ledger import Ledger
 from lineart.lineage.runs import FOLDS
@@ -40,6 +42,23 @@ class World:
         self.engine = Engine(MemoryBackend(), self.database, Marker("5" * 32, single_machine=True), "ana@here")
         self.catalog = Catalog(self.engine)
         self.ledger = Ledger(self.catalog, clock=lambda: self.time)
+
+    def log_draft(self, artifact: Any, *, aliases: Any, tags: Any, project: str, also: Any) -> Any:
+        proposal = Proposal(
+            project,
+            artifact.collection,
+            artifact.type,
+            artifact.take_draft(),
+            None,
+            dict(artifact.metadata),
+            aliases,
+            tags,
+        )
+        return artifact.settle(commit_draft(self.catalog, proposal, also).version, self.home)
+
+    @property
+    def home(self) -> Any:
+        return SimpleNamespace(catalog=self.catalog, ledger=self.ledger, downloads=None, log=self.log_draft)
 
     def wait(self, seconds: float) -> None:
         self.time += int(seconds * 1_000_000_000)

@@ -179,7 +179,7 @@ def test_a_use_is_one_edge_however_often_it_is_made(worlds):
     run = worlds.run("dataset:v0", "dataset:v0", "p/dataset:v0")
     assert worlds.ledger.edges(run) == ([version.id], [])
     assert len(worlds.events("version.used")) == 1
-    assert [one.id for one in worlds.ledger.used_by(version)] == [run]
+    assert [one.id for one in worlds.ledger.consumers(version.id)] == [run]
 
 
 def test_an_alias_means_the_same_version_to_a_run_until_it_ends(worlds):
@@ -223,8 +223,8 @@ def test_a_product_is_recorded_with_its_version(worlds):
     version = worlds.log("model", "a", run, metadata={"acc": 1})
     again = worlds.log("model", "a", run, metadata={"acc": 1})
     assert (version.id, worlds.ledger.edges(run)) == (again.id, ([], [version.id]))
-    assert worlds.ledger.logged_by(version).id == run
-    assert worlds.ledger.logged_by(worlds.log("raw", "x")) is None
+    assert worlds.ledger.producer(version.id).id == run
+    assert worlds.ledger.producer(worlds.log("raw", "x").id) is None
     assert len(worlds.events("version.produced")) == 1
 
 

@@ -196,7 +196,7 @@ def a_whole_pack_keeps_every_bit(backend: Backend) -> None:
 
 
 def content_that_looks_like_protocol_is_kept(backend: Backend) -> None:
-    for number, data in enumerate([b"\n--==0==--", b"--==0==", b"\r\n0\r\n\r\n", b"\n--==0==\n\nx", b"<Error/>"]):
+    for number, data in enumerate([b"\n--==0==--", b"--==0==", b"\r\n0\r\n\r\n", b"\n--==0==\n\nx", b"<Error/>", b"\r", b"\n", b"x\r\n"]):
         backend.put(f"meta/aa/{number}", [data])
         assert backend.get(f"meta/aa/{number}") == data
         assert backend.put_new(f"meta/bb/{number}", data)

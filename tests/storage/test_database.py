@@ -244,6 +244,19 @@ def test_threads_of_one_process_are_told_too(tmp_path):
     database.close()
 
 
+def test_a_long_row_of_transactions_is_interrupted_for_others(tmp_path):
+    pauses = []
+    database = Database.create(
+        f"sqlite:///{tmp_path}/store.db", store_id="S1", actor="ann", folds=FOLDS, sleep=pauses.append
+    )
+    for _ in range(10_000):
+        database.write(lambda tx: None)
+        if pauses:
+            break
+    assert pauses
+    database.close()
+
+
 def test_a_child_process_makes_connections_of_its_own(database):
     reader, writer = os.pipe()
     child = os.fork()

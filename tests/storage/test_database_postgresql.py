@@ -92,7 +92,9 @@ class Proxy:
         """Send the held COMMIT once the next transaction waits for the one that it ends."""
         (server, data), self.held = self.held, None
         with psycopg.connect(self.url, autocommit=True) as connection:
-            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%commit_mark%'"
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%commit_mark%'"
+            )
             while connection.execute(waiting).fetchone() == (0,):
                 pass
         server.sendall(data)
@@ -177,11 +179,11 @@ def test_a_server_that_stays_away_is_named_without_the_password(proxy):
     database = Database.open(url, actor="ann", folds=FOLDS, patience=0.5, sleep=lambda seconds: None)
     proxy.refusing = True
     proxy.cut, proxy.word = "before", b"seq"
-    with pytest.raises(StoreUnavailable, match="127.0.0.1") as caught:
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1") as caught:
         database.store()
     assert caught.value.transient
     assert "hunter2" not in str(caught.value)
-    with pytest.raises(StoreUnavailable, match="127.0.0.1") as caught:
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1") as caught:
         Database.open(url, actor="ann", folds=FOLDS, sleep=None)
     assert "hunter2" not in str(caught.value)
     database.close()

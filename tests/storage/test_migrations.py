@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -56,6 +57,16 @@ def test_the_known_revisions_are_those_that_exist():
     found = [revision.revision for revision in script.walk_revisions()]
     assert tuple(reversed(found)) == schema.REVISIONS
     assert script.get_current_head() == schema.HEAD
+
+
+def test_threads_can_create_different_stores_at_once(tmp_path):
+    def make(number):
+        database = create(f"sqlite:///{tmp_path}/{number}.db")
+        database.close()
+        return database.store_id
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(make, range(8))) == ["S1"] * 8
 
 
 def test_a_newer_schema_is_refused(url):

@@ -1,0 +1,249 @@
+"""Commands that log versions, list them, and fetch them.
+
+Parse, call, print. What a listing says is in `views.py`, what `show` says in `portrait.py`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .display import count_of
+from .invocation import AsJson, Invocation, invocation
+from .lineage.printing import print_size
+from .storage.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from .artifacts.records import CollectionRecord, VersionRecord
+    from .store import Store
+
+__all__ = ["register"]
+
+ReadRef = Annotated[
+    str, typer.Argument(metavar="REF", help="[project/]name[:version-or-alias]; without a version: latest.")
+]
+COPY = 1 << 20  # bytes
+_MAKE, _LOOK = "Make and fetch versions", "Look around"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.command("log", rich_help_panel=_MAKE)(log)
+    app.command("put", hidden=True)(log)
+    app.command("get", rich_help_panel=_MAKE)(get)
+    app.command("cat", rich_help_panel=_MAKE)(cat)
+    app.command("ls", rich_help_panel=_LOOK)(ls)
+    app.command("show", rich_help_panel=_LOOK)(show)
+    app.command("files", rich_help_panel=_LOOK)(files)
+
+
+def log(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or a folder.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="[project/]name of the collection.")],
+    type_: Annotated[
+        str | None,
+        typer.Option("--type", metavar="TYPE", help="dataset, model, …; by default the collection's, else dataset."),
+    ] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="An alias to give; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag to give; may be repeated.")] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="VALUE is JSON if it parses, else text; may be repeated."),
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="What it is, in words.")] = None,
+    use: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REF", help="What it was made from: logs it as the output of a run; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Log a file or a folder as a version (also: put)."""
+    from .intake import Request, log_path, parse_metadata, report_outcome
+
+    call = invocation(context)
+    request = Request(
+        path,
+        name,
+        type_,
+        tuple(alias or ()),
+        tuple(tag or ()),
+        parse_metadata(metadata or ()),
+        description,
+        tuple(use or ()),
+    )
+    with call.open_or_create() as store:
+        outcome = log_path(call, store, request)
+    report_outcome(call.screen, outcome, request, as_json=as_json)
+
+
+def get(
+    context: typer.Context,
+    ref: ReadRef,
+    dest: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DEST]", help="The folder to put the files in; by default ./artifacts/PROJECT/NAME-VERSION."
+        ),
+    ] = None,
+    path: Annotated[str | None, typer.Option(metavar="PREFIX", help="Only this file or folder of it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download a version, verified; what is there already is not fetched again."""
+    from .artifacts.artifact import Artifact
+    from .artifacts.content import Content
+    from .artifacts.ref import Ref
+    from .views import version_json
+
+    call = invocation(context)
+    meant = Ref.parse(ref)
+    if path is not None and meant.path is not None:
+        raise InvalidInput(f"{ref} names a path already; leave out --path")
+    prefix = (path if path is not None else meant.path or "").strip("/") or None
+    with call.open() as store:
+        version = call.resolve(store, meant)
+        if call.run is not None:
+            version = store.ledger.use(call.run, meant, store.project)
+        count, size = version.file_count, version.size
+        if prefix is not None:
+            chosen = [one.size for one in Content(version.digest, store.engine.chunks).walk(prefix)]
+            count, size = len(chosen), sum(chosen)
+        with call.watched(store, count, size):
+            folder = Artifact.of(version, store).download(dest, prefix)
+    if as_json:
+        call.screen.document({"path": str(folder), "files": count, "size": size, "version": version_json(version)})
+        return
+    call.screen.line(str(folder))
+    call.screen.remark(
+        f"{version.ref}{'' if prefix is None else '/' + prefix}: {count_of(count, 'file')}, {print_size(size)}"
+    )
+
+
+def cat(
+    context: typer.Context,
+    ref: Annotated[str, typer.Argument(metavar="REF/PATH", help="A file of a version: name:version/path.")],
+) -> None:
+    """Print one file of a version."""
+    from .artifacts.artifact import Artifact
+    from .artifacts.ref import Ref
+
+    call = invocation(context)
+    meant = Ref.parse(ref)
+    if meant.path is None:
+        raise InvalidInput(f"{ref} names no file; write NAME:VERSION/PATH (`art files NAME:VERSION` lists them)")
+    with call.open() as store, Artifact.of(call.resolve(store, meant), store).open(meant.path) as file:
+        shutil.copyfileobj(file, sys.stdout.buffer, COPY)
+        sys.stdout.buffer.flush()
+
+
+def ls(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A collection, to list its versions.")] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Of all projects; deleted versions, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List collections, or the versions of one."""
+    call = invocation(context)
+    with call.open() as store:
+        if name is not None:
+            _list_versions(call, store, name, everything=everything, as_json=as_json)
+            return
+        collections = store.collections(None if everything else store.project)
+        projects = store.projects()
+        project = None if everything else store.project
+    if as_json:
+        from .views import collection_json
+
+        call.screen.document({"project": project}, "collections", map(collection_json, collections))
+        return
+    _list_collections(call, collections, project, projects)
+
+
+def _list_collections(
+    call: Invocation, collections: list[CollectionRecord], project: str | None, projects: list[str]
+) -> None:
+    from .artifacts.ref import fold_name
+    from .views import COLLECTIONS, collection_row
+
+    screen = call.screen
+    screen.table(COLLECTIONS, (collection_row(one, screen.now, with_project=project is None) for one in collections))
+    others = len([one for one in projects if project is None or fold_name(one) != fold_name(project)])
+    if not projects:
+        screen.note("the store is empty; `art log PATH NAME` fills it")
+    elif project is None:
+        screen.remark(f"{count_of(len(collections), 'collection')} in {count_of(len(projects), 'project')}")
+    else:
+        more = f" · {count_of(others, 'other project')} (--all)" if others else ""
+        screen.remark(f"{count_of(len(collections), 'collection')} in {project}{more}")
+
+
+def _list_versions(call: Invocation, store: Store, name: str, *, everything: bool, as_json: bool) -> None:
+    from .artifacts.ref import Ref
+    from .views import VERSIONS, version_json, version_row
+
+    meant = Ref.parse(name)
+    if str(meant) != str(Ref(meant.project, meant.name)):
+        raise InvalidInput(f"{name} is one version; `art show {name}` describes it, `art files {name}` lists its files")
+    versions = store.versions(name)
+    shown: list[VersionRecord] = [one for one in versions if everything or one.state == "live"]
+    if as_json:
+        call.screen.document({}, "versions", map(version_json, shown))
+        return
+    call.screen.table(VERSIONS, (version_row(one, call.screen.now) for one in shown))
+    hidden = len(versions) - len(shown)
+    first = versions[0] if versions else None
+    where = f"{first.project}/{first.collection}, type {first.type}" if first is not None else name
+    call.screen.remark(
+        f"{count_of(len(shown), 'version')} of {where}" + (f" · {hidden} deleted (--all)" if hidden else "")
+    )
+
+
+def show(context: typer.Context, ref: ReadRef, as_json: AsJson = False) -> None:
+    """Describe one version: content, aliases, what made it, what uses it."""
+    from .portrait import document_of, paint, pairs_of
+
+    call = invocation(context)
+    with call.open() as store:
+        portrait = paint(store, call.resolve(store, ref))
+    if as_json:
+        call.screen.document(document_of(portrait))
+    else:
+        call.screen.pairs(pairs_of(portrait))
+
+
+def files(
+    context: typer.Context,
+    ref: ReadRef,
+    prefix: Annotated[str | None, typer.Argument(metavar="[PREFIX]", help="A folder of it.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Every file below, not one level.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the files of a version, one level of its tree."""
+    from .artifacts.content import Content
+    from .artifacts.ref import Ref
+    from .views import FILES, LEVEL, file_json, file_row, level, level_row
+
+    call = invocation(context)
+    meant = Ref.parse(ref)
+    if prefix is not None and meant.path is not None:
+        raise InvalidInput(f"{ref} names a path already; leave out {prefix}")
+    folder = (prefix if prefix is not None else meant.path or "").strip("/")
+    with call.open() as store:
+        version = call.resolve(store, meant)
+        content = Content(version.digest, store.engine.chunks)
+        found = content.walk(folder) if recursive else level(content, folder)
+        if as_json:
+            call.screen.document(
+                {"ref": version.ref, "path": folder}, "files", (file_json(one, folder) for one in found)
+            )
+        elif recursive:
+            call.screen.table(FILES, (file_row(one) for one in content.walk(folder)))
+        else:
+            call.screen.table(LEVEL, (level_row(one) for one in found))
+        call.screen.remark(
+            f"{version.ref}: {count_of(version.file_count, 'file')}, {print_size(version.size)}"
+        ) if not as_json else None

@@ -1,0 +1,146 @@
+"""`art init`: makes a store, or takes one that exists, and writes the configuration that names it for a folder.
+
+Knows settings and the configuration file; must not know how a command line is parsed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from .settings import CONFIG, FOLDER, is_local, local_path
+from .storage.errors import Conflict, InvalidInput, NotFound
+from .store import create_settings, open_settings
+
+if TYPE_CHECKING:
+    from .display import Screen
+    from .invocation import Invocation
+    from .store import Store
+
+__all__ = ["Founding", "found_store", "report_founding", "without_password"]
+
+STORE = "store"
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """What `art init` did."""
+
+    url: str
+    store_id: str
+    project: str
+    made: bool  # else it was there
+    config: Path
+    wrote: bool  # else the configuration said so already
+    password: bool  # one was left out of the configuration
+
+
+def found_store(
+    call: Invocation, url: str | None, database: str | None, *, single_machine: bool, here: Path
+) -> Founding:
+    """Make or open the store, then write `.lineart/config.toml` in `here`.
+
+    Raises Conflict where that file names another store, before anything is made.
+    """
+    config = here / FOLDER / CONFIG
+    chosen = url or call.store or str(here / FOLDER / STORE)
+    if is_local(chosen):
+        chosen = str(local_path(chosen))
+    settings = call.settings(chosen, database)
+    kept = None if database is None and call.database is None else settings.database
+    text, password = _configuration(chosen, kept, call.project, config.parent)
+    known = config.read_text(encoding="utf-8") if config.is_file() else None
+    if known is not None and not _names(known, chosen, config):
+        raise Conflict(f"{config} names another store; remove it first, or leave it and give --store {chosen}")
+    store, made = _open_or_make(call, chosen, database, single_machine=single_machine)
+    with store:
+        found = Founding(store.url, store.id, store.project, made, config, known is None, password)
+    if known is None:
+        config.parent.mkdir(exist_ok=True)
+        config.write_text(text, encoding="utf-8")
+    return found
+
+
+def _open_or_make(call: Invocation, url: str, database: str | None, *, single_machine: bool) -> tuple[Store, bool]:
+    settings = call.settings(url, database)
+    try:
+        return open_settings(settings), False
+    except NotFound:
+        pass  # the usual case: it is made
+    try:
+        return create_settings(settings, single_machine=single_machine), True
+    except Conflict:  # somebody made it at the same moment, or it needs other settings to be opened, which this says
+        return open_settings(settings), False
+
+
+def _configuration(url: str, database: str | None, project: str | None, folder: Path) -> tuple[str, bool]:
+    """Return the file's text, and whether a password was left out of it."""
+    password = False
+    if is_local(url) and Path(url).is_relative_to(folder):
+        url = str(Path(url).relative_to(folder))  # so that the folder can be moved, or be a checkout
+    lines = ["[store]", f"url = {_quoted(url)}"]
+    if database is not None:
+        clean = without_password(database)
+        password = clean != database
+        lines.append(f"database = {_quoted(clean)}")
+    if project is not None:
+        lines.append(f"project = {_quoted(project)}")
+    return "\n".join(lines) + "\n", password
+
+
+def _names(text: str, url: str, config: Path) -> bool:
+    """Whether a configuration names this store."""
+    import tomllib
+
+    try:
+        known = tomllib.loads(text).get("store", {}).get("url")
+    except ValueError as error:
+        raise InvalidInput(f"{config} cannot be read: {error}") from None
+    if known is None:
+        return False
+    if is_local(known):
+        known = str((config.parent / Path(known.removeprefix("file://")).expanduser()).absolute())
+    return bool(known == url)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # TOML's basic strings are JSON's, for what a URL can hold
+
+
+def without_password(url: str) -> str:
+    """Return a database URL without the password in it.
+
+    >>> without_password("postgresql://ann:secret@db/lineart")
+    'postgresql://ann@db/lineart'
+    """
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user, host = parts.netloc.rsplit("@", 1)
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}@{host}"))
+
+
+def report_founding(screen: Screen, found: Founding, *, as_json: bool) -> None:
+    """Print what was done."""
+    if as_json:
+        screen.document(
+            {
+                "url": found.url,
+                "id": found.store_id,
+                "made": found.made,
+                "config": str(found.config),
+                "project": found.project,
+            }
+        )
+    elif not screen.terminal:
+        screen.tabbed([found.url, found.store_id, "made" if found.made else "there", str(found.config)])
+    else:
+        screen.line(f"{'made a store at' if found.made else 'the store is there:'} {found.url}")
+        screen.line(f"{'it is named in' if found.wrote else 'already named in'} {found.config}")
+        if found.made:
+            screen.remark("next: art log PATH NAME")
+    if found.password:
+        screen.note(f"the password is not kept in {found.config}: give LINEART_DATABASE, PGPASSWORD or ~/.pgpass")

@@ -1,0 +1,149 @@
+"""`art log`: a file or a folder becomes a version, and with inputs a finished run.
+
+Knows drafts, stores and runs; must not know how a command line is parsed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from .artifacts.artifact import Artifact
+from .artifacts.commit import Outcome, Proposal, commit_draft
+from .artifacts.ref import Ref, check_alias, check_tag, fold_name
+from .display import Screen, count_of
+from .invocation import Invocation
+from .lineage.printing import print_size
+from .storage.errors import InvalidInput, InvalidName, NotFound
+from .views import version_json
+
+if TYPE_CHECKING:
+    from .artifacts.catalog import Also
+    from .store import Store
+
+__all__ = ["Request", "log_path", "parse_metadata", "report_outcome"]
+
+TYPE = "dataset"  # of a new collection, where nobody says
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be logged, under which name, with which words, made from what."""
+
+    path: Path
+    name: str
+    type: str | None = None
+    aliases: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] | None = None
+    description: str | None = None
+    use: tuple[str, ...] = ()
+
+
+def parse_metadata(given: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` pairs; a value is JSON if it parses, else text. InvalidInput where there is no key.
+
+    >>> parse_metadata(["tokens=9", "lang=en", "split=[1,2]"])
+    {'tokens': 9, 'lang': 'en', 'split': [1, 2]}
+    """
+    found: dict[str, Any] = {}
+    for one in given:
+        key, equals, text = one.partition("=")
+        if not key or not equals:
+            raise InvalidInput(f"metadata is KEY=VALUE, not {one!r}")
+        if key in found:
+            raise InvalidInput(f"metadata {key!r} is given twice")
+        try:
+            found[key] = json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            found[key] = text
+    return found
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def log_path(call: Invocation, store: Store, request: Request) -> Outcome:
+    """Log what a request says.
+
+    Raises NotFound where there is no such path or input, InvalidName for names outside the grammar.
+    """
+    target = Ref.parse(request.name)
+    if str(target) != str(Ref(target.project, target.name)):
+        raise InvalidName(f"{request.name}: a new version gets its number by itself; give aliases with --alias")
+    for alias in request.aliases:
+        check_alias(alias)
+    for tag in request.tags:
+        check_tag(tag)
+    project = target.project or store.project
+    draft = Artifact(target.name, request.type or TYPE, request.description, request.metadata)
+    if request.path.is_dir():
+        draft.add_dir(request.path)
+    elif request.path.exists():
+        draft.add_file(request.path)
+    else:
+        raise NotFound(f"{request.path} does not exist")
+    content = draft.take_draft()
+    proposal = Proposal(
+        project=project,
+        name=target.name,
+        type=request.type or _type_of(store, project, target.name) or TYPE,
+        draft=content,
+        description=request.description,
+        metadata=dict(draft.metadata),
+        aliases=request.aliases,
+        tags=request.tags,
+    )
+    size = sum(one.size for one in content.sources.values())
+    with call.watched(store, len(content.sources), size):
+        if request.use:
+            return _log_as_run(store, proposal, request.use)
+        return commit_draft(store.catalog, proposal, None, store.progress(f"log {target.name}"))
+
+
+def _type_of(store: Store, project: str, name: str) -> str | None:
+    """Return the type of a collection that exists."""
+    for one in store.collections(project):
+        if fold_name(one.name) == fold_name(name):
+            return one.type
+    return None
+
+
+def _log_as_run(store: Store, proposal: Proposal, inputs: Sequence[str]) -> Outcome:
+    from .lineage.run import start_run
+
+    for ref in inputs:
+        store.resolve(ref)  # before there is a run: a slip of the keyboard leaves none behind
+    with start_run(store, proposal.project, job_type="log") as run:
+        for ref in inputs:
+            run.use_artifact(ref)
+        also: Also = store.ledger.produced(run.id, proposal.metadata, lambda: None)
+        return commit_draft(store.catalog, proposal, also, store.progress(f"log {proposal.name}"))
+
+
+def report_outcome(screen: Screen, outcome: Outcome, request: Request, *, as_json: bool) -> None:
+    """Print what became of it."""
+    version = outcome.version
+    if not outcome.is_new and request.metadata and request.metadata != version.metadata:
+        kept = "; what was given now is kept with the run" if request.use else ""
+        screen.note(f"{version.ref} existed already with other metadata, which stays{kept}")
+    if not outcome.is_new and request.description and request.description != version.description:
+        screen.note(f"{version.ref} existed already with another description, which stays")
+    if as_json:
+        screen.document({"new": outcome.is_new, "new_bytes": outcome.new_bytes, "version": version_json(version)})
+    elif not screen.terminal:
+        state = "new" if outcome.is_new else "unchanged"
+        screen.tabbed([version.ref, str(version.file_count), str(version.size), str(outcome.new_bytes), state])
+    else:
+        content = f"{count_of(version.file_count, 'file')}, {print_size(version.size)}"
+        if outcome.is_new:
+            screen.line(f"{version.ref}  {content}; {print_size(outcome.new_bytes)} new in the store")
+        else:
+            screen.line(f"unchanged: already {version.ref}  {content}")
+        names = [one for one in version.aliases if one != "latest"]
+        if names:
+            screen.line(f"aliases: {', '.join(names)}")

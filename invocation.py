@@ -1,0 +1,87 @@
+"""One call of the command: which store it means, where it prints, and how it opens what it needs.
+
+Knows the global options; reads no environment itself (`cli.py` hands in what it needs) and imports the store only when
+it is asked for, because `art --help` must not pay for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .display import Screen
+
+if TYPE_CHECKING:
+    from .artifacts.records import VersionRecord
+    from .artifacts.ref import Ref
+    from .settings import Settings
+    from .store import Store
+
+__all__ = ["AsJson", "Invocation", "invocation"]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What every command is given. `run` is the run that this process belongs to, if any."""
+
+    screen: Screen
+    store: str | None = None
+    database: str | None = None
+    project: str | None = None
+    run: str | None = None
+
+    def settings(self, url: str | None = None, database: str | None = None) -> Settings:
+        """Settle which store is meant; arguments of the command come before the global options."""
+        from .store import settings_here
+
+        return settings_here(url or self.store, database or self.database, project=self.project)
+
+    def open(self) -> Store:
+        """Open the store; NotFound where there is none."""
+        from .store import open_settings
+
+        return open_settings(self.settings())
+
+    def open_or_create(self) -> Store:
+        """Open the store, and make the local default one where it is absent."""
+        from .store import open_or_create
+
+        return open_or_create(self.settings())
+
+    @contextmanager
+    def watched(self, store: Store, files: int | None = None, size: int | None = None) -> Iterator[None]:
+        """Show the progress of what is done meanwhile, where somebody can see it; `size` is bytes."""
+        from .progress import watching
+
+        if not self.screen.err_terminal:
+            yield
+            return
+        with watching(self.screen.err, files, size) as watch:
+            store.watch = watch
+            try:
+                yield
+            finally:
+                store.watch = None
+
+    def resolve(self, store: Store, ref: str | Ref) -> VersionRecord:
+        """Return the version that a ref means, and say so where a bare name was found in another project."""
+        from .artifacts.ref import Ref, fold_name
+
+        meant = ref if isinstance(ref, Ref) else Ref.parse(ref)
+        found = store.resolve(meant)
+        if meant.project is None and fold_name(found.project) != fold_name(store.project):
+            self.screen.note(f"{meant.name} is not in project {store.project}; {found.ref} is meant")
+        return found
+
+
+def invocation(context: typer.Context) -> Invocation:
+    """Return the invocation that a command belongs to."""
+    found = context.obj
+    assert isinstance(found, Invocation)
+    return found

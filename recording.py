@@ -1,0 +1,123 @@
+"""What a script says at module level: `init`, `use_artifact`, `log_artifact`, `finish`.
+
+Ties the process's current run to the store that applies here. Stores that were opened stay open for the process.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from .lineage import process
+from .lineage.capture import Capture
+from .lineage.run import Run, join_run, start_run
+from .settings import Settings
+from .store import Store, captures_nothing, export_run, inherited_run, open_or_create, open_settings, settings_here
+
+if TYPE_CHECKING:
+    from .artifacts.artifact import Artifact
+    from .artifacts.ref import Ref
+
+__all__ = ["finish", "init", "log_artifact", "use_artifact"]
+
+_stores: dict[tuple[str, str | None], Store] = {}
+_lock = threading.Lock()
+
+
+def init(
+    project: str | None = None,
+    name: str | None = None,
+    *,
+    entity: str | None = None,
+    id: str | None = None,  # noqa: A002 - the interface's word
+    group: str | None = None,
+    job_type: str | None = None,
+    tags: Iterable[str] = (),
+    notes: str | None = None,
+    config: Any = None,
+) -> Run:
+    """Start a run in the store that applies here, make it the current one, and return it.
+
+    Use it as a context manager: an exception or `sys.exit(1)` makes the run `failed`. `config` is a mapping, a Namespace
+    or a dataclass. With `entity` the project is `entity/project`. A local store that does not exist yet is made. In a
+    process whose parent is in a run (`LINEART_RUN_ID`), it joins that run instead, and does not end it.
+
+    >>> with lineart.init(project="digits", config={"seed": 7}) as run:       # doctest: +SKIP
+    ...     run.log_artifact("data", name="dataset", type="dataset")
+    """
+    settings = settings_here(project=f"{entity}/{project}" if entity and project else project)
+
+    def begin() -> Run:
+        store = _store(settings, create=True)
+        joined = inherited_run()
+        if joined is not None:
+            return join_run(store, joined)
+        capture = Capture.none() if captures_nothing() else Capture()
+        run = start_run(
+            store,
+            settings.project,
+            id=id,
+            name=name,
+            group=group,
+            job_type=job_type,
+            tags=tags,
+            notes=notes,
+            config=config,
+            capture=capture,
+        )
+        return export_run(run)
+
+    return process.begin(begin)
+
+
+def use_artifact(ref: str | Ref, type: str | None = None) -> Artifact:  # noqa: A002 - the interface's word
+    """Return the version that a ref means, and record that the current run used it.
+
+    Outside any run, one is opened for the process. Raises NotFound, saying what there is, where there is no such version.
+
+    >>> lineart.use_artifact("dataset:v3").download()       # doctest: +SKIP
+    """
+    return process.ensure(lambda: _implicit(create=False)).use_artifact(ref, type)
+
+
+def log_artifact(
+    artifact_or_path: Artifact | str | os.PathLike[str],
+    name: str | None = None,
+    type: str | None = None,  # noqa: A002 - the interface's word
+    aliases: Iterable[str] | None = None,
+    tags: Iterable[str] | None = None,
+) -> Artifact:
+    """Log a draft, a file or a folder as a product of the current run, and return the version.
+
+    Outside any run, one is opened for the process.
+    """
+    run = process.ensure(lambda: _implicit(create=True))
+    return run.log_artifact(artifact_or_path, name=name, type=type, aliases=aliases, tags=tags)
+
+
+def finish(exit_code: int = 0) -> None:
+    """End the current run, if there is one."""
+    process.finish(exit_code)
+
+
+def _implicit(*, create: bool) -> Run:
+    """Open the run of a process that called no `init`."""
+    settings = settings_here()
+    store = _store(settings, create=create)
+    joined = inherited_run()
+    if joined is not None:
+        return join_run(store, joined)
+    capture = Capture.none() if captures_nothing() else Capture()
+    return export_run(start_run(store, settings.project, capture=capture))
+
+
+def _store(settings: Settings, *, create: bool) -> Store:
+    """Return the process's store for these settings; runs of several projects share one."""
+    key = (settings.url, settings.database)
+    with _lock:
+        found = _stores.get(key)
+        if found is None:
+            found = _stores[key] = open_or_create(settings) if create else open_settings(settings)
+        return found
