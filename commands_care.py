@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 def init(
     context: typer.Context,
     url: Annotated[
-        str | None, typer.Argument(metavar="[URL]", help="A folder, s3://…, gs://…; without it, ./.lineart/store.")
+        str | None, typer.Argument(metavar="URL", help="A folder, s3://…, gs://…; without it, ./.lineart/store.")
     ] = None,
     database: Annotated[
         str | None, typer.Option(metavar="URL", help="postgresql://…, for a store that a team shares.")

@@ -75,7 +75,7 @@ def alias_rm(
     context: typer.Context,
     collection: Annotated[str, typer.Argument(metavar="NAME[:ALIAS]", help="The collection.")],
     name: Annotated[
-        str | None, typer.Argument(metavar="[ALIAS]", help="The alias, unless it is given behind a colon.")
+        str | None, typer.Argument(metavar="ALIAS", help="The alias, unless it is given behind a colon.")
     ] = None,
     reason: Reason = None,
 ) -> None:

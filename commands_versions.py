@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 ReadRef = Annotated[
-    str, typer.Argument(metavar="REF", help="[project/]name[:version-or-alias]; without a version: latest.")
+    str, typer.Argument(metavar="REF", help=r"\[project/]name[:version-or-alias]; without a version: latest.")
 ]
 COPY = 1 << 20  # bytes
 _MAKE, _LOOK = "Make and fetch versions", "Look around"
@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 def log(
     context: typer.Context,
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or a folder.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="[project/]name of the collection.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=r"\[project/]name of the collection.")],
     type_: Annotated[
         str | None,
         typer.Option("--type", metavar="TYPE", help="dataset, model, …; by default the collection's, else dataset."),
@@ -87,7 +87,7 @@ def get(
     dest: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DEST]", help="The folder to put the files in; by default ./artifacts/PROJECT/NAME-VERSION."
+            metavar="DEST", help="The folder to put the files in; by default ./artifacts/PROJECT/NAME-VERSION."
         ),
     ] = None,
     path: Annotated[str | None, typer.Option(metavar="PREFIX", help="Only this file or folder of it.")] = None,
@@ -142,7 +142,7 @@ def cat(
 
 def ls(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A collection, to list its versions.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A collection, to list its versions.")] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Of all projects; deleted versions, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -204,7 +204,7 @@ def _list_versions(call: Invocation, store: Store, name: str, *, everything: boo
 
 def show(context: typer.Context, ref: ReadRef, as_json: AsJson = False) -> None:
     """Describe one version: content, aliases, what made it, what uses it."""
-    from .portrait import document_of, paint, pairs_of
+    from .portrait import document_of, headline_of, paint, pairs_of
 
     call = invocation(context)
     with call.open() as store:
@@ -212,13 +212,14 @@ def show(context: typer.Context, ref: ReadRef, as_json: AsJson = False) -> None:
     if as_json:
         call.screen.document(document_of(portrait))
     else:
+        call.screen.title(portrait.version.ref, headline_of(portrait.version))
         call.screen.pairs(pairs_of(portrait))
 
 
 def files(
     context: typer.Context,
     ref: ReadRef,
-    prefix: Annotated[str | None, typer.Argument(metavar="[PREFIX]", help="A folder of it.")] = None,
+    prefix: Annotated[str | None, typer.Argument(metavar="PREFIX", help="A folder of it.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Every file below, not one level.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -235,15 +236,13 @@ def files(
     with call.open() as store:
         version = call.resolve(store, meant)
         content = Content(version.digest, store.engine.chunks)
-        found = content.walk(folder) if recursive else level(content, folder)
         if as_json:
-            call.screen.document(
-                {"ref": version.ref, "path": folder}, "files", (file_json(one, folder) for one in found)
-            )
-        elif recursive:
-            call.screen.table(FILES, (file_row(one) for one in content.walk(folder)))
+            found = content.walk(folder) if recursive else level(content, folder)
+            items = (file_json(one, folder) for one in found)
+            call.screen.document({"ref": version.ref, "path": folder}, "files", items)
+            return
+        if recursive:
+            call.screen.table(FILES, map(file_row, content.walk(folder)))
         else:
-            call.screen.table(LEVEL, (level_row(one) for one in found))
-        call.screen.remark(
-            f"{version.ref}: {count_of(version.file_count, 'file')}, {print_size(version.size)}"
-        ) if not as_json else None
+            call.screen.table(LEVEL, map(level_row, level(content, folder)))
+        call.screen.remark(f"{version.ref}: {count_of(version.file_count, 'file')}, {print_size(version.size)}")

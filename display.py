@@ -33,7 +33,7 @@ __all__ = [
 
 BATCH = 500  # rows of a table that are held to be aligned
 GAP = 2  # columns of a terminal between those of a table
-NARROWEST = 8  # what a column that may be folded keeps
+NARROW, NARROWEST = 8, 4  # what a column that may be folded keeps, and where all else fails
 _BOLD, _RED, _DIM = "1", "31", "2"
 _PLAIN = str.maketrans({"→": "->", "←": "<-", "·": "-", "…": "...", "“": '"', "”": '"'})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -139,29 +139,37 @@ def fold(text: str, room: int) -> list[str]:
 def lay_out(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> Iterator[tuple[bool, str]]:
     """Yield the lines of a table that is at most `room` columns wide if it can be; True marks those of the heading.
 
-    Columns that may be folded are narrowed, the widest first, and their cells go on below; nothing is left out.
+    Columns that may be folded are narrowed, the widest first, and their cells go on below; nothing is left out but
+    columns that may be folded and are empty.
     """
-    heading = [column.title for column in columns]
-    widths = [max(map(width, cells)) for cells in zip(heading, *rows, strict=True)]
-    spare = room - GAP * (len(columns) - 1)
-    for able in (
-        [i for i, one in enumerate(columns) if one.fold],
-        [i for i, one in enumerate(columns) if not one.right],
-    ):
-        least = [max(NARROWEST, width(heading[i])) if i in able else widths[i] for i in range(len(columns))]
-        while sum(widths) > spare:
-            widest = max(able, key=lambda i: widths[i] - least[i], default=None)
-            if widest is None or widths[widest] <= least[widest]:
-                break
-            widths[widest] -= 1
-    for number, row in enumerate([heading, *rows]):
+    kept = [i for i, one in enumerate(columns) if not one.fold or any(row[i] for row in rows)]
+    columns = [columns[i] for i in kept]
+    table = [[one.title for one in columns], *([row[i] for i in kept] for row in rows)]
+    widths, gap = _fit(columns, [max(map(width, cells)) for cells in zip(*table, strict=True)], room)
+    for number, row in enumerate(table):
         folded = [fold(text, wide) for text, wide in zip(row, widths, strict=True)]
         for parts in zip_longest(*folded, fillvalue=""):
             cells = []
             for part, column, wide in zip(parts, columns, widths, strict=True):
                 space = " " * (wide - width(part))
                 cells.append(space + part if column.right else part + space)
-            yield number == 0, (" " * GAP).join(cells).rstrip()
+            yield number == 0, (" " * gap).join(cells).rstrip()
+
+
+def _fit(columns: Sequence[Column], wanted: list[int], room: int) -> tuple[list[int], int]:
+    """Return the columns' widths and the gap between them: what is asked for, or as near to it as `room` allows."""
+    widths, gap = list(wanted), GAP
+    foldable = [i for i, one in enumerate(columns) if one.fold]
+    for gap, able, least in ((GAP, foldable, NARROW), (1, foldable, NARROW), (1, range(len(columns)), NARROWEST)):
+        widths = list(wanted)
+        while sum(widths) + gap * (len(columns) - 1) > room:
+            narrower = [i for i in able if widths[i] > least and not columns[i].right]
+            if not narrower:
+                break
+            widths[max(narrower, key=widths.__getitem__)] -= 1
+        else:
+            break
+    return widths, gap
 
 
 @dataclass(slots=True)
@@ -235,6 +243,17 @@ class Screen:
                     self.line(text, _BOLD if is_heading else "")
             first = False
 
+    def title(self, name: str, text: str) -> None:
+        """Print what the pairs below are about."""
+        if not self.terminal:
+            self.tabbed([name, text])
+        elif width(name) + GAP + width(text) > self.columns:
+            self.line(name, _BOLD)
+            for part in fold(_printable(text, self.out), self.columns):
+                self.line(part)
+        else:
+            self.line(f"{name}  {text}", _BOLD)
+
     def pairs(self, pairs: Sequence[tuple[str, Value]]) -> None:
         """Print names and values: in two columns on a terminal, tab-separated in a pipe."""
         if not self.terminal:
@@ -242,7 +261,7 @@ class Screen:
                 self.tabbed(pair)
             return
         margin = max((width(name) for name, _ in pairs), default=0) + GAP
-        margin = min(margin, max(self.columns // 2, 1))
+        margin = min(margin, max(self.columns // 3, 1))
         for name, value in pairs:
             head = name + " " * (margin - width(name)) if width(name) < margin else name + " "
             shown = value if isinstance(value, str) else value.shown

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .storage.events import Event
     from .store import Store
 
-__all__ = ["Portrait", "document_of", "new_since", "paint", "pairs_of"]
+__all__ = ["Portrait", "document_of", "headline_of", "new_since", "paint", "pairs_of"]
 
 CHANGES = 10_000  # between two versions, past which it takes too long to say what is new
 SHOWN = 6  # inputs, products or metadata that are named
@@ -107,7 +107,6 @@ def pairs_of(one: Portrait) -> list[tuple[str, Value]]:
     version = one.version
     digest = Digest(version.digest)
     found: list[tuple[str, Value]] = [
-        (version.ref, _headline(version)),
         ("digest", Cell(f"{digest.short}…   (--json for all)", str(digest))),
         ("content", _content(one)),
         ("created", Cell(f"{when(version.created)}, {version.actor}", f"{iso(version.created)}, {version.actor}")),
@@ -121,7 +120,9 @@ def pairs_of(one: Portrait) -> list[tuple[str, Value]]:
     if one.users:
         users = count_of(len(one.users), "run")
         products = _some([_name(other, version, aliases=True) for other in one.products], ", ")
-        found.append(("used by", Cell(f"{users} → {products.shown}", f"{users} → {products.plain}") if one.products else users))
+        found.append(
+            ("used by", Cell(f"{users} → {products.shown}", f"{users} → {products.plain}") if one.products else users)
+        )
     if version.metadata:
         shown = _some([f"{key} {_short(value)}" for key, value in version.metadata.items()], " · ").shown
         found.append(("metadata", Cell(shown, json.dumps(version.metadata, ensure_ascii=False))))
@@ -131,7 +132,8 @@ def pairs_of(one: Portrait) -> list[tuple[str, Value]]:
     return found
 
 
-def _headline(version: VersionRecord) -> str:
+def headline_of(version: VersionRecord) -> str:
+    """Say in a line what a version is and which names it has."""
     parts = [version.type]
     if version.state != "live":
         parts.append(version.state + ("" if version.deleted is None else f" {when(version.deleted)}"))

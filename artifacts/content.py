@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 
 from ..storage.chunks import ChunkStore, Data
-from ..storage.errors import NotFound
+from ..storage.errors import IntegrityError, NotFound
 from .download import chunks_of, whole_file
 from .entry import Entry, shown
 from .manifest import Folder, Manifest
@@ -26,6 +26,7 @@ class EntryReader(io.RawIOBase):
     def __init__(self, entry: Entry, chunks: ChunkStore) -> None:
         super().__init__()
         self._chunks = chunks
+        self._path = entry.path
         pieces = list(chunks_of(entry, chunks))
         self._digests = [digest for digest, _ in pieces]
         self._ends = list(accumulate(size for _, size in pieces))
@@ -47,9 +48,9 @@ class EntryReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Move to a place; past the end is allowed and reads nothing."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if start + offset < 0:
-            raise ValueError(f"seek to {start + offset}")
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}.get(whence)
+        if start is None or start + offset < 0:
+            raise ValueError(f"seek to {offset} from {whence}")
         self._at = start + offset
         return self._at
 
@@ -58,10 +59,16 @@ class EntryReader(io.RawIOBase):
         if self._at >= self._size:
             return 0
         number = bisect_right(self._ends, self._at)
+        begin = self._ends[number - 1] if number else 0
         if self._held[0] != number:
-            self._held = number, self._chunks.get(self._digests[number])
+            data = self._chunks.get(self._digests[number])
+            if len(data) != self._ends[number] - begin:
+                raise IntegrityError(
+                    f"{shown(self._path)}: a chunk of {self._ends[number] - begin} bytes is announced and has {len(data)}"
+                )
+            self._held = number, data
         data = self._held[1]
-        start = self._at - (self._ends[number] - len(data))
+        start = self._at - begin
         part = data[start : start + len(buffer)]
         buffer[: len(part)] = part
         self._at += len(part)

@@ -31,7 +31,9 @@ __all__ = ["Report", "chunks_of", "compare", "fetch", "platform_here", "require_
 BUFFER = 8 << 20  # bytes of small files to a task
 BATCH = 512
 EMPTY = blake3(b"").digest()
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+ASIDE = 32  # bytes by which the name of what is not finished may be longer
+LONGEST_PATH: dict[Platform, int] = {"posix": 4095 - ASIDE, "macos": 1023 - ASIDE, "windows": 32_767 - ASIDE}
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(slots=True)
@@ -52,13 +54,19 @@ def platform_here() -> Platform:
     return "windows" if sys.platform == "win32" else "macos" if sys.platform == "darwin" else "posix"
 
 
-def require_writable(entries: Iterable[Entry], platform: Platform) -> None:
-    """Refuse a tree that this platform cannot hold under its own names, before anything is written."""
+def require_writable(entries: Iterable[Entry], platform: Platform, root: str = "") -> None:
+    """Refuse a tree that this platform cannot hold below `root` under its own names, before anything is written."""
     twins = Twins(platform)
+    room = LONGEST_PATH[platform] - len(os.fsencode(root)) - 1
     for entry in entries:
         why = why_unwritable(entry.path, platform)
         if why is not None:
             raise InvalidName(f"{shown(entry.path)} cannot be written here: {why}; nothing was written")
+        if len(entry.path.encode()) > room:
+            raise InvalidName(
+                f"{shown(entry.path)} cannot be written here: with the folder's it is a path of more than "
+                f"{LONGEST_PATH[platform]} bytes; choose a folder with a shorter one; nothing was written"
+            )
         pair = twins.feed(entry.path)
         if pair is not None:
             raise InvalidName(f"{shown(pair[0])} and {shown(pair[1])} would be one file here; nothing was written")
@@ -202,12 +210,12 @@ def compare(entries: Iterable[Entry], folder: Path, found: Iterable[str]) -> Rep
             continue
         extra.discard(entry.path)
         whole = folder / entry.path
-        stands = whole.stat(follow_symlinks=False)
-        if (
-            not stat.S_ISREG(stands.st_mode)
-            or stands.st_size != entry.size
-            or _digest(os.open(whole, _READ)) != entry.digest
-        ):
-            report.changed.append(entry.path)
+        try:
+            stands = whole.stat(follow_symlinks=False)
+            is_file = stat.S_ISREG(stands.st_mode) and stands.st_size == entry.size
+            if not is_file or _digest(os.open(whole, _READ)) != entry.digest:
+                report.changed.append(entry.path)
+        except FileNotFoundError:
+            report.missing.append(entry.path)
     report.extra = sorted(extra)
     return report

@@ -6,21 +6,23 @@ but every file's identity is remembered, so that one that changes in between is 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from blake3 import blake3
 
 from ..storage.errors import Conflict, InvalidInput, InvalidName, NotFound, SourceChanged
-from .entry import check_path
+from .entry import check_path, shown
 
-__all__ = ["BytesSource", "Draft", "FileSource", "Source", "file_source"]
+__all__ = ["BytesSource", "Draft", "FileSource", "Source", "file_source", "open_source"]
 
 _EXECUTABLE = 0o100  # for its owner
+_REPLACED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}  # ENXIO: a socket, or a device that is not there
 
 
 class FileSource(NamedTuple):
@@ -34,11 +36,12 @@ class FileSource(NamedTuple):
 
     def matches(self, found: os.stat_result) -> bool:
         """Whether an opened file is still the one that was added."""
-        return found.st_size == self.size and found.st_mtime_ns == self.mtime and found.st_ino == self.inode
+        same = found.st_size == self.size and found.st_mtime_ns == self.mtime and found.st_ino == self.inode
+        return same and stat.S_ISREG(found.st_mode)
 
     def changed(self) -> SourceChanged:
         """Return the error that says it is not."""
-        return SourceChanged(f"{self.path} changed since it was added; nothing was logged, add it again")
+        return SourceChanged(f"{self.path} changed since it was added; nothing was logged, add it again with overwrite=True")
 
 
 class BytesSource(NamedTuple):
@@ -57,19 +60,39 @@ Source = FileSource | BytesSource
 
 def file_source(path: str, found: os.stat_result) -> FileSource:
     """Describe a file; InvalidInput where it is not a regular one."""
+    if stat.S_ISDIR(found.st_mode):
+        raise InvalidInput(f"{path} is a folder; add it with add_dir")
     if not stat.S_ISREG(found.st_mode):
         raise InvalidInput(f"{path} is neither a file nor a folder; leave it out with ignore= or .artignore")
     return FileSource(path, found.st_size, found.st_mtime_ns, found.st_ino, bool(found.st_mode & _EXECUTABLE))
 
 
+def open_source(source: FileSource) -> int:
+    """Open a file for reading; SourceChanged where it is not the one that was added."""
+    try:
+        # A FIFO put in its place must not hang.
+        number = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in _REPLACED:
+            raise source.changed() from None
+        raise
+    if not source.matches(os.fstat(number)):
+        os.close(number)
+        raise source.changed()
+    return number
+
+
 class Draft:
     """Paths and their sources, on top of a base version or of nothing.
 
-    `sources` maps a path to its source; `removed` holds base paths (files or folders) that are gone.
+    `sources` maps a path to its source; `removed` holds base paths (files or folders) that are gone. `holds` says of a
+    base whether it has a path (a file or a folder).
     """
 
-    def __init__(self, base: bytes | None = None) -> None:
+    def __init__(self, base: bytes | None = None, holds: Callable[[str], bool] | None = None) -> None:
         self.base = base  # digest of the root page that this draft changes
+        self._holds = holds
+        self._spooled = 0
         self.sources: dict[str, Source] = {}
         self.removed: set[str] = set()
         self._folders: set[str] = set()
@@ -85,17 +108,17 @@ class Draft:
         if known is not None:
             if not overwrite and not _same(known, source):
                 both = f"from {_origin(known)} and now from {_origin(source)}"
-                raise Conflict(f"{path} is in the draft with other content, {both}; overwrite=True replaces it")
+                raise Conflict(f"{shown(path)} is in the draft with other content, {both}; overwrite=True replaces it")
             self.sources[path] = source
             return
         check_path(path)
         if path in self._folders:
-            raise InvalidName(f"{path!r} is a folder of this draft already; it cannot be a file too")
+            raise InvalidName(f"{shown(path)} is a folder of this draft already; it cannot be a file too")
         folder = path.rpartition("/")[0]
         while folder and folder not in self._folders:
             if folder in self.sources:
                 raise InvalidName(
-                    f"{folder!r} is a file of this draft already; it cannot be the folder of {path!r} too"
+                    f"{shown(folder)} is a file of this draft already; it cannot be the folder of {shown(path)} too"
                 )
             self._folders.add(folder)
             folder = folder.rpartition("/")[0]
@@ -108,20 +131,31 @@ class Draft:
         gone = [one for one in self.sources if one == path or one.startswith(below)]
         for one in gone:
             del self.sources[one]
-        self._folders = set()  # a folder that only the removed paths had made is free to become a file
-        for one in self.sources:
-            self._keep_folders(one)
-        if self.base is not None:
+        if gone:
+            self._folders = set()  # a folder that only the removed paths had made is free to become a file
+            for one in self.sources:
+                self._keep_folders(one)
+        if self._holds is not None and self._holds(path):
             self.removed.add(path)
         elif not gone:
-            raise NotFound(f"{path!r} is not in the draft")
+            raise NotFound(f"{shown(path)} is not in the draft")
         return len(gone)
 
     def spool(self, name: str) -> Path:
-        """Return a fresh place for content that is written before it is logged; gone with the draft."""
+        """Return a fresh place for the content of a path, which is written before it is logged; `close` removes it.
+
+        Raises InvalidName for a path that could not be added: better than when all is written.
+        """
+        check_path(name)
         if self._spool is None:
             self._spool = tempfile.TemporaryDirectory(prefix="lineart-draft-", ignore_cleanup_errors=True)
-        return Path(self._spool.name) / f"{len(os.listdir(self._spool.name)):08d}-{Path(name).name[-64:]}"
+        self._spooled += 1
+        return Path(self._spool.name) / f"{self._spooled:08d}"
+
+    def close(self) -> None:
+        """Remove what was spooled; the draft is of no use then."""
+        if self._spool is not None:
+            self._spool.cleanup()
 
     def ordered(self) -> Iterator[tuple[str, Source]]:
         """Yield paths and sources in the order of a manifest: by the bytes of the path."""
@@ -144,14 +178,20 @@ def _origin(source: Source) -> str:
 def _same(a: Source, b: Source) -> bool:
     if a == b:
         return True
-    return a.size == b.size and _digest(a) == _digest(b)
+    try:
+        return a.size == b.size and _digest(a) == _digest(b)
+    except SourceChanged:
+        return False  # what was added first is no longer there to be compared
 
 
 def _digest(source: Source) -> bytes:
     if isinstance(source, BytesSource):
         return blake3(source.data).digest()
     hasher = blake3()
-    with open(source.path, "rb", buffering=0) as file:  # never mapped: a file cut short under a map kills the process
-        while part := file.read(1 << 22):
+    number = open_source(source)
+    try:
+        while part := os.read(number, 1 << 22):  # never mapped: a file cut short under a map kills the process
             hasher.update(part)
+    finally:
+        os.close(number)
     return hasher.digest()

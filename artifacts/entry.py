@@ -103,7 +103,8 @@ def check_path(path: str) -> None:
 def check_paths(paths: Sequence[str]) -> None:
     """Check many paths as `check_path` does, but all at once; InvalidName names the first that breaks a rule."""
     text = f"/{'/'.join(paths)}/"
-    wrong = bool(paths) and ("//" in text or "/./" in text or "/../" in text or "\0" in text)
+    dots = "/." in text and ("/./" in text or "/../" in text)
+    wrong = bool(paths) and (dots or "//" in text or "\0" in text)
     if not wrong and text.isascii():
         wrong = max(map(len, paths), default=0) > MAX_PATH
     elif not wrong:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -86,6 +87,7 @@ class LoggedVersion:
     def download(self, root: Path | None, prefix: str | None) -> Path:
         """Put the files below a folder, verified, and leave what else is there."""
         with self._place(root) as (place, folder):
+            self._require_writable(folder, prefix)
             self._fetch(place, prefix)
             place.settle()
         return folder
@@ -96,16 +98,22 @@ class LoggedVersion:
         Raises Conflict, unless `force`, for a folder that is neither empty nor an earlier checkout.
         """
         with self._place(root) as (place, folder):
-            own = folder / CHECKOUT
-            if not place.fresh and not force and not own.is_file() and any(folder.iterdir()):
+            own = place.find(CHECKOUT)
+            is_own = own is not None and stat.S_ISREG(own.st_mode)
+            if not place.fresh and not force and not is_own and any(folder.iterdir()):
                 raise Conflict(f"{folder} holds files that no checkout put there; choose another folder, or force")
-            if self.content.manifest.lookup(CHECKOUT) is not None:
+            if next(self.content.manifest.walk(CHECKOUT), None) is not None:
                 raise Conflict(f"{self.record.ref} holds a file named {CHECKOUT}; download it instead")
+            self._require_writable(folder, None)
+            mark = json.dumps({"ref": self.record.ref, "digest": self.record.digest.hex()}) + "\n"
+            # First, so that the folder of a checkout that is interrupted is known as its own by the next.
+            place.write(CHECKOUT, (mark.encode(),), executable=False)
+            if not place.fresh:
+                place.make_way(entry.path for entry in self.content.walk())
             self._fetch(place, None)
             if not place.fresh:
                 place.keep_only({entry.path for entry in self.content.walk()}, frozenset({CHECKOUT}))
             place.settle()
-            own.write_text(json.dumps({"ref": self.record.ref, "digest": self.record.digest.hex()}) + "\n")
         return folder
 
     def verify(self, root: Path | None) -> Path:
@@ -139,14 +147,25 @@ class LoggedVersion:
         self.require_bytes()
         folder = root if root is not None else self.default_root()
         if root is None:
-            mark = self.home.downloads / self.record.project / DOWNLOADS
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
+            self._mark_downloads(folder)
         with locked(folder.absolute()), Place(folder) as place:
             yield place, folder
 
+    def _mark_downloads(self, folder: Path) -> None:
+        """Say that the folders above the default one hold downloads; refuses a link that nobody asked to follow."""
+        here = self.home.downloads
+        for part in folder.relative_to(here).parts:
+            here /= part
+            if here.is_symlink():
+                raise Conflict(f"{here} is a symbolic link; nothing is written through it: name the folder you want")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            (folder.parent / DOWNLOADS).touch(exist_ok=False)
+
+    def _require_writable(self, folder: Path, prefix: str | None) -> None:
+        require_writable(self.content.walk(prefix), platform_here(), os.path.abspath(folder))
+
     def _fetch(self, place: Place, prefix: str | None) -> None:
-        require_writable(self.content.walk(prefix), platform_here())
         progress = self.home.progress(f"get {self.record.name}")
         fetch(self.content.walk(prefix), self.content.chunks, place, progress)
 

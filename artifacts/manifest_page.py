@@ -117,11 +117,12 @@ def first_end(level: int, items: Sequence[Item], start: int, stop: int) -> int:
     little-endian, is below 2³²/384, once the page holds 128 items.
     """
     level_byte = bytes([level])
-    for index in range(max(start, MIN_ITEMS - 1), stop):
-        digest = blake3(level_byte + items[index].path.encode()).digest()
+    start = max(start, MIN_ITEMS - 1)
+    for count, item in enumerate(items[start:stop], start=start + 1):
+        digest = blake3(level_byte + item.path.encode()).digest()
         # The threshold is below 2**24, so the fourth byte settles nearly every case.
         if not digest[3] and int.from_bytes(digest[:4], "little") < THRESHOLD:
-            return index + 1
+            return count
     return 0
 
 

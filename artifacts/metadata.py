@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any, Self
 
 from ..storage.errors import InvalidInput
@@ -29,7 +30,7 @@ def plain(value: Any, where: str = "metadata") -> Any:
     >>> plain({"lr": 3e-4, "split": ("train", "test")})
     {'lr': 0.0003, 'split': ['train', 'test']}
     """
-    return _plain(value, where, 0)
+    return _Plain().value(value, where)
 
 
 def encode_json(value: Any, what: str = "metadata") -> str:
@@ -43,39 +44,59 @@ def encode_json(value: Any, what: str = "metadata") -> str:
     return text
 
 
-def _plain(value: Any, where: str, depth: int) -> Any:  # noqa: C901, PLR0911 - one case for each type
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return _text(value, where)
-    if isinstance(value, int):
-        if not -_BIGGEST_INTEGER <= value < _BIGGEST_INTEGER:
-            raise InvalidInput(f"{where} is an integer beyond 64 bits; keep it as text")
-        return int(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidInput(f"{where} is {value}, which JSON cannot hold; use None, or text")
-        return float(value)
-    if depth >= DEEPEST:
-        raise InvalidInput(f"{where} is nested more than {DEEPEST} deep, or holds itself")
-    if isinstance(value, Mapping):
-        return {_key(key, where): _plain(one, f"{where}[{key!r}]", depth + 1) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one, f"{where}[{i}]", depth + 1) for i, one in enumerate(value)]
-    if isinstance(value, (set, frozenset)):
-        return sorted((_plain(one, where, depth + 1) for one in value), key=repr)
-    if isinstance(value, PathLike):
-        return _text(str(fspath(value)), where)
-    if isinstance(value, (datetime, date)):
-        return value.isoformat()
-    if callable(getattr(value, "tolist", None)):  # numpy and torch: scalars and arrays
-        return _plain(value.tolist(), where, depth + 1)
-    raise InvalidInput(f"{where} is a {type(value).__name__}, which JSON cannot hold")
+class _Plain:
+    """One conversion; it gives up at LARGEST, so that values that hold one another again and again come to an end."""
+
+    def __init__(self) -> None:
+        self._left = LARGEST
+
+    def value(self, value: Any, where: str, depth: int = 0) -> Any:
+        self._left -= len(value) if isinstance(value, str) else 1
+        if self._left < 0:
+            raise InvalidInput(
+                f"{_cut(where)} is too much: at most {LARGEST:,} bytes of JSON are kept; put it into a file of the artifact"
+            )
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return _text(value, where)
+        if isinstance(value, int):
+            if not -_BIGGEST_INTEGER <= value < _BIGGEST_INTEGER:
+                raise InvalidInput(f"{_cut(where)} is an integer beyond 64 bits; keep it as text")
+            return int(value)
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                raise InvalidInput(f"{_cut(where)} is {value}, which JSON cannot hold; use None, or text")
+            return float(value)
+        if depth >= DEEPEST:
+            raise InvalidInput(f"{_cut(where)} is nested more than {DEEPEST} deep, or holds itself")
+        return self._made_of(value, where, depth + 1)
+
+    def _made_of(self, value: Any, where: str, depth: int) -> Any:
+        if isinstance(value, Mapping):
+            return {
+                _key(key, where): self.value(one, f"{where}[{_cut(repr(key))}]", depth) for key, one in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return [self.value(one, f"{where}[{i}]", depth) for i, one in enumerate(value)]
+        if isinstance(value, (set, frozenset)):
+            return sorted((self.value(one, where, depth) for one in value), key=repr)
+        if isinstance(value, PathLike):
+            return _text(os.fsdecode(value), where)
+        if isinstance(value, (datetime, date)):
+            return value.isoformat()
+        if callable(getattr(value, "tolist", None)):  # numpy and torch: scalars and arrays
+            return self.value(value.tolist(), where, depth)
+        raise InvalidInput(f"{_cut(where)} is a {type(value).__name__}, which JSON cannot hold")
+
+
+def _cut(where: str) -> str:
+    return where if len(where) <= 200 else f"{where[:200]}…"
 
 
 def _key(key: Any, where: str) -> str:
     if not isinstance(key, str):
-        raise InvalidInput(f"{where} has the key {key!r}; keys are text")
+        raise InvalidInput(f"{_cut(where)} has the key {_cut(repr(key))}; keys are text")
     return _text(key, where)
 
 
@@ -83,10 +104,10 @@ def _text(value: str, where: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InvalidInput(f"{where} holds text that is not Unicode: {value[:80]!r}") from None
+        raise InvalidInput(f"{_cut(where)} holds text that is not Unicode: {value[:80]!r}") from None
     if "\0" in value:
-        raise InvalidInput(f"{where} holds a NUL character, which databases refuse")
-    return str(value)
+        raise InvalidInput(f"{_cut(where)} holds a NUL character, which databases refuse")
+    return str.__str__(value)  # of an enumeration the value, which is what JSON would hold
 
 
 class Metadata(dict[str, Any]):
@@ -99,16 +120,46 @@ class Metadata(dict[str, Any]):
         what: str = "metadata",
         before: Callable[[], None] | None = None,
     ) -> None:
+        if value is not None and not isinstance(value, Mapping):
+            raise InvalidInput(f"{what} is a dict, not a {type(value).__name__}")
         self._what = what
         self._before = before
         checked = plain(value if value is not None else {}, what)
-        encode_json(checked, what)
+        self._size = len(encode_json(checked, what))
         super().__init__(checked)
 
+    # While it is being unpickled or copied it has no attributes yet.
+    _what = "metadata"
+    _before: Callable[[], None] | None = None
+    _size = 0  # characters of JSON, at least: what was replaced or removed is still counted
+
     def __setitem__(self, key: str, value: Any) -> None:
-        if self._before is not None:
-            self._before()
-        super().__setitem__(_key(key, self._what), plain(value, f"{self._what}[{key!r}]"))
+        self._ask()
+        name, checked = _key(key, self._what), plain(value, f"{self._what}[{_cut(repr(key))}]")
+        size = self._size + len(encode_json({name: checked}, self._what))
+        if size > LARGEST // 4:  # as bytes it may be too large: look closely
+            size = len(encode_json({**self, name: checked}, self._what))
+        self._size = size
+        super().__setitem__(name, checked)
+
+    def __delitem__(self, key: str) -> None:
+        self._ask()
+        super().__delitem__(key)
+
+    def pop(self, *args: Any) -> Any:
+        """Remove a key and return its value."""
+        self._ask()
+        return super().pop(*args)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove the last pair and return it."""
+        self._ask()
+        return super().popitem()
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self._ask()
+        super().clear()
 
     def update(self, *args: Mapping[str, Any] | Iterable[tuple[str, Any]], **kwargs: Any) -> None:  # type: ignore[override]
         """Assign many; each is checked."""
@@ -120,6 +171,10 @@ class Metadata(dict[str, Any]):
         if key not in self:
             self[key] = default
         return self[key]
+
+    def _ask(self) -> None:
+        if self._before is not None:
+            self._before()
 
     def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
         self.update(other)

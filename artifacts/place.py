@@ -6,6 +6,7 @@ through; a link at a file's own place is replaced by the file.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -21,6 +22,7 @@ from ..storage.errors import Conflict
 __all__ = ["Place", "locked"]
 
 Data = bytes | memoryview
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # some filesystems of clusters
 
 
 class Place:
@@ -33,14 +35,15 @@ class Place:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.fresh = not root.exists()
-        self._aside = root.with_name(f".{root.name[:100]}.lineart-{uuid.uuid4().hex[:8]}") if self.fresh else root
+        self.fresh = not os.path.lexists(root)
+        self._aside = _beside(root, uuid.uuid4().hex[:8]) if self.fresh else root
         self._base = os.fspath(self._aside)
         self._folders: set[str] = set()  # that are there and are not links
         if self.fresh:
             self._aside.mkdir(parents=True)
         elif not root.is_dir():
-            raise Conflict(f"{root} is not a folder")
+            what = "a symbolic link to nothing" if root.is_symlink() and not root.exists() else "not a folder"
+            raise Conflict(f"{root} is {what}; remove it or choose another folder")
 
     def __enter__(self) -> Self:
         return self
@@ -65,14 +68,17 @@ class Place:
         """Return what is at a file's place now, links not followed; None where nothing is."""
         if self.fresh:
             return None
-        with suppress(FileNotFoundError, NotADirectoryError):
+        try:
             return os.lstat(self._whole(path))
-        return None
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+                return None
+            raise
 
     def open_read(self, path: str) -> int:
         """Open a file that is there for reading; refuses links on the way."""
         self._make_folder(path.rpartition("/")[0])
-        return os.open(self._whole(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.open(self._whole(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def write(self, path: str, parts: Iterable[Data], *, executable: bool) -> None:
         """Write one file whole; it appears under its name only when every part was written."""
@@ -88,9 +94,11 @@ class Place:
                 os.close(number)
             if not self.fresh:
                 _replace(name, target)
-        except BaseException:
+        except BaseException as error:
             with suppress(FileNotFoundError):
                 os.unlink(name)
+            if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+                error.filename = target  # a full disk does not say where
             raise
 
     def set_executable(self, path: str, found: os.stat_result, *, executable: bool) -> None:
@@ -101,6 +109,24 @@ class Place:
                 self._whole(path),
                 stat.S_IMODE(found.st_mode) | bits if executable else stat.S_IMODE(found.st_mode) & ~0o111,
             )
+
+    def make_way(self, paths: Iterable[str]) -> None:
+        """Remove what stands in the way of files to come: a file or a link at a folder's place, a folder at a file's."""
+        wanted = list(paths)
+        folders: set[str] = set()
+        for path in wanted:
+            folder = path.rpartition("/")[0]
+            while folder and folder not in folders:
+                folders.add(folder)
+                folder = folder.rpartition("/")[0]
+        for folder in sorted(folders):  # from above to below, so that no link is looked through
+            found = self.find(folder)
+            if found is not None and not stat.S_ISDIR(found.st_mode):
+                os.unlink(self._whole(folder))
+        for path in wanted:
+            found = self.find(path)
+            if found is not None and stat.S_ISDIR(found.st_mode):
+                shutil.rmtree(self._whole(path))
 
     def keep_only(self, paths: set[str], spared: frozenset[str]) -> list[str]:
         """Remove every file that is not among `paths` and every folder left empty; returns what went."""
@@ -158,15 +184,27 @@ def _replace(name: str, target: str) -> None:
         raise Conflict(f"{target} is a folder where a file is to be; remove it or choose another folder") from None
 
 
+def _beside(root: Path, suffix: str) -> Path:
+    """Return a hidden name beside a folder, short enough for any disk."""
+    name = os.fsencode(root.name)[:200]  # of the 255 bytes that a name may have; it may be cut within a character
+    return root.with_name(os.fsdecode(b"." + name) + f".lineart-{suffix}")
+
+
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """Hold the right to change one folder; another process on this machine that has it is waited for."""
     root.parent.mkdir(parents=True, exist_ok=True)
-    path = root.with_name(f".{root.name[:100]}.lineart-lock")
+    path = _beside(root, "lock")
     while True:
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
-            fcntl.flock(number, fcntl.LOCK_EX)
+            number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS} or not root.is_dir():
+                raise
+            path = root  # a folder that is ours in one that is not, such as a mounted volume: it is its own lock
+            number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _lock(number)
             with suppress(FileNotFoundError):
                 if os.stat(path).st_ino == os.fstat(number).st_ino:  # else its last holder has removed it meanwhile
                     break
@@ -177,6 +215,15 @@ def locked(root: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
+        if path != root:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
         os.close(number)
+
+
+def _lock(number: int) -> None:
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:  # without locks, two at once do the work twice, and each file is still whole
+            raise

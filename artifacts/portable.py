@@ -65,7 +65,7 @@ class Twins:
     def _fold(self, text: str) -> str:
         if self._platform == "macos":
             return unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).casefold())
-        return text.upper()
+        return "".join([up if len(up := char.upper()) == 1 else char for char in text])  # Windows has no longer ones
 
 
 def _prefixes(path: str) -> Iterable[str]:

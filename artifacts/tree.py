@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ..storage.errors import InvalidInput, NotFound
+from ..storage.errors import InvalidInput, NotFound, SourceChanged
 from .draft import FileSource, file_source
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ __all__ = ["DOWNLOADS", "IGNORE_FILE", "walk_tree"]
 IGNORE_FILE = ".artignore"
 DOWNLOADS = ".lineart-downloads"  # marks a folder that downloads made: never part of somebody's data
 CHECKOUT = ".lineart-checkout"  # marks the root of a checkout
-_SKIPPED_FOLDERS = frozenset({".git", ".lineart"})
-_MARKS = frozenset({"lineart.json", DOWNLOADS})  # a folder that holds one is a store, or made by downloads
+_OWN = frozenset({DOWNLOADS, CHECKOUT})
+_SKIPPED = frozenset({".git", ".lineart"})  # `.git` is a file in a worktree
+_STORE = frozenset({"lineart.json", "journal"})  # a folder that holds both is a store
 
 
 def walk_tree(root: str, ignore: Iterable[str] = ()) -> Iterator[tuple[str, FileSource]]:
@@ -29,71 +30,98 @@ def walk_tree(root: str, ignore: Iterable[str] = ()) -> Iterator[tuple[str, File
 
     Symbolic links are followed. `ignore` and a `.artignore` at the root hold patterns as in .gitignore. Stores, `.git`
     and folders of downloads are never entered. Raises InvalidInput for a link that is dangling or leads into itself,
-    for what is neither file nor folder, and for a name that is not UTF-8.
+    for what is neither file nor folder or cannot be read, for a name that is not UTF-8, and where `root` is a store.
     """
     if not os.path.isdir(root):
-        raise NotFound(f"{root} is not a folder")
+        if os.path.lexists(root):
+            raise InvalidInput(f"{root} is not a folder")
+        raise NotFound(f"{root} does not exist")
     ignored = _ignorer(root, list(ignore))
     waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset())]
     while waiting:
         folder, prefix, above = waiting.pop()
-        here = os.stat(folder)
+        try:
+            here = os.stat(folder)
+            with os.scandir(folder) as found:
+                listed = sorted(found, key=lambda one: one.name)
+        except OSError as error:
+            raise _unreadable(folder, error) from None
         ident = (here.st_dev, here.st_ino)
         if ident in above:
             raise InvalidInput(
                 f"{folder} is a symbolic link to a folder that it lies in; leave it out with ignore= or {IGNORE_FILE}"
             )
         inside = above | {ident}
-        with os.scandir(folder) as found:
-            listed = sorted(found, key=lambda one: one.name)
-        if prefix and any(one.name in _MARKS for one in listed):
+        names = {one.name for one in listed}
+        if names >= _STORE:
+            if not prefix:
+                raise InvalidInput(f"{root} is a store of Lineart, which cannot be its own data")
+            continue
+        if prefix and DOWNLOADS in names:
             continue
         folders: list[tuple[str, str, frozenset[tuple[int, int]]]] = []
         for one in listed:
             path = prefix + one.name
-            is_folder = one.is_dir()
+            if one.name in _SKIPPED or (not prefix and one.name in _OWN):
+                continue
+            is_folder = _is_folder(one)
             if ignored is not None and ignored(path + "/" if is_folder else path):
                 continue
-            if is_folder:
-                if one.name not in _SKIPPED_FOLDERS:
-                    folders.append((one.path, path + "/", inside))
-                continue
-            if one.name == CHECKOUT and not prefix:
-                continue
             _check_encoding(one.path, one.name)
+            if is_folder:
+                folders.append((one.path, path + "/", inside))
+                continue
             try:
                 source = file_source(one.path, one.stat())
-            except FileNotFoundError:
-                raise _vanished(one) from None
+            except OSError as error:
+                raise _unreadable(one.path, error) from None
             yield path, source
         waiting.extend(reversed(folders))
 
 
-def _vanished(one: os.DirEntry[str]) -> Exception:
-    if one.is_symlink():
-        return InvalidInput(f"{one.path} is a symbolic link to nothing; leave it out with ignore= or {IGNORE_FILE}")
-    return NotFound(f"{one.path} vanished while its folder was being added")
+def _is_folder(one: os.DirEntry[str]) -> bool:
+    try:
+        return one.is_dir()
+    except OSError:
+        return False  # a link that leads to itself, for one; `stat` says so, unless it is ignored
+
+
+def _unreadable(path: str, error: OSError) -> Exception:
+    shown = _shown(path)
+    if os.path.islink(path):
+        what = "to nothing" if isinstance(error, FileNotFoundError) else f"that leads nowhere ({error.strerror})"
+        return InvalidInput(f"{shown} is a symbolic link {what}; leave it out with ignore= or {IGNORE_FILE}")
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return SourceChanged(f"{shown} vanished while its folder was being added")
+    return InvalidInput(f"{shown} cannot be read: {error.strerror}; leave it out with ignore= or {IGNORE_FILE}")
+
+
+def _shown(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _check_encoding(path: str, name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
         raise InvalidInput(
-            f"the name of {shown} is not UTF-8; rename it, or leave it out with ignore= or {IGNORE_FILE}"
+            f"the name of {_shown(path)} is not UTF-8; rename it, or leave it out with ignore= or {IGNORE_FILE} "
+            "(`?` and `*` stand for what cannot be typed)"
         ) from None
 
 
 def _ignorer(root: str, patterns: list[str]) -> Callable[[str], bool] | None:
     """Return what says whether a relative path is left out; None where nothing is."""
-    try:
-        with open(os.path.join(root, IGNORE_FILE), encoding="utf-8") as file:
-            patterns = [*file.read().splitlines(), *patterns]
-    except FileNotFoundError:
-        if not patterns:
-            return None
+    file = os.path.join(root, IGNORE_FILE)
+    if os.path.isfile(file):  # a FIFO of that name must not hang
+        with open(file, encoding="utf-8", errors="surrogateescape") as lines:
+            patterns = [*lines.read().splitlines(), *patterns]
+    if not patterns:
+        return None
     from pathspec import GitIgnoreSpec
 
-    spec: GitIgnoreSpec = GitIgnoreSpec.from_lines(patterns)
+    try:
+        spec: GitIgnoreSpec = GitIgnoreSpec.from_lines(patterns)
+    except ValueError as error:
+        raise InvalidInput(f"the patterns of ignore= or {file} cannot be understood: {error}") from None
     return spec.match_file

@@ -20,14 +20,14 @@ from ..storage import recipe
 from ..storage.chunking import ChunkingParameters, Cutter
 from ..storage.pack import Encoded, PackKind, encode
 from ..storage.session import Session
-from .draft import BytesSource, FileSource, Source
+from .draft import BytesSource, FileSource, Source, open_source
 from .entry import Entry
 
 __all__ = ["Progress", "upload"]
 
 Progress = Callable[[int, int], None]  # files done, bytes done: since the last call
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
-WINDOW = WORKERS + 2  # tasks under way; each holds up to BUFFER bytes and what it encodes to
+WINDOW = WORKERS + 1  # tasks under way; each holds up to BUFFER bytes and what it encodes to
 BUFFER = 8 << 20  # bytes
 BATCH = 512  # small files to a task
 
@@ -165,22 +165,9 @@ def _prepare(pieces: list[memoryview], session: Session) -> Prepared:
     return Prepared(chunks, [encode(digest, data) for digest, data in contents.items() if digest not in known])
 
 
-def _open(source: FileSource) -> int:
-    try:
-        number = os.open(
-            source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-        )  # a FIFO put in its place must not hang
-    except FileNotFoundError:
-        raise source.changed() from None
-    if not source.matches(os.fstat(number)):
-        os.close(number)
-        raise source.changed()
-    return number
-
-
 def _read(source: FileSource) -> bytes:
     """Read a small file whole; it must be the file that was added, before and after."""
-    number = _open(source)
+    number = open_source(source)
     try:
         data = os.read(number, source.size + 1)
         while len(data) < source.size:
@@ -203,7 +190,7 @@ def _buffers(source: Source) -> Iterator[bytes | memoryview]:
             yield view[start : start + BUFFER]
         return
     assert isinstance(source, FileSource)
-    number = _open(source)
+    number = open_source(source)
     try:
         left = source.size
         while data := os.read(number, min(BUFFER, left + 1)):

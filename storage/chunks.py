@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
@@ -95,16 +96,19 @@ class ChunkStore:
     def locate(self, digests: Iterable[bytes], *, readable: Sequence[int] = READABLE) -> dict[bytes, Location]:
         """Return one location for each digest that has any; a copy in a live pack is preferred."""
         found: dict[bytes, Location] = {}
-        wanted = list(digests)
-        rows = self.database.read(lambda connection: self.database.select_in(connection, _LOCATE, wanted))
-        for row in rows:
-            one = Location(*row)
+        for one in self.copies(digests):
             if one.state not in readable:
                 continue
             other = found.get(one.digest)
             if other is None or (one.state == PackState.LIVE and other.state != PackState.LIVE):
                 found[one.digest] = one
         return found
+
+    def copies(self, digests: Iterable[bytes]) -> list[Location]:
+        """Return every copy that the index knows, in packs of any state."""
+        wanted = list(digests)
+        found = self.database.read(lambda connection: self.database.select_in(connection, _LOCATE, wanted))
+        return [Location(*row) for row in found]
 
     def require(self, digests: Iterable[bytes]) -> dict[bytes, Location]:
         """Locate digests; IntegrityError names the first that no pack holds."""
@@ -197,8 +201,7 @@ class ChunkStore:
         """Read one chunk once more: from where the index says it is now, then from any other copy."""
         tried: set[tuple[int, int]] = set()
         trouble = ""
-        current: Location | None = self.locate([location.digest]).get(location.digest)
-        while current is not None and (current.pack, current.offset) not in tried:
+        while (current := self._untried(location.digest, tried)) is not None:
             tried.add((current.pack, current.offset))
             try:
                 raw = self.backend.get(current.object, current.offset, current.stored)
@@ -210,12 +213,17 @@ class ChunkStore:
                 if data is not None:
                     return bytes(data)
                 trouble = f"{current.object} at {current.offset}: {len(raw)} bytes that are not this chunk"
-            self.forget(current)
-            current = self.locate([location.digest]).get(location.digest)
+            with suppress(StoreUnavailable):  # who may only read goes on to the next copy all the same
+                self.forget(current)
         raise IntegrityError(
             f"{self.backend.url}: chunk {Digest(location.digest)} of {location.size} bytes is damaged "
             f"({trouble or 'no copy is left'}); log the good content again to heal it, or run `art check`"
         )
+
+    def _untried(self, digest: bytes, tried: set[tuple[int, int]]) -> Location | None:
+        """Look a chunk up anew, and choose a copy that was not tried yet; one in a live pack is preferred."""
+        found = [one for one in self.copies([digest]) if one.state in READABLE and (one.pack, one.offset) not in tried]
+        return min(found, key=lambda one: (one.state != PackState.LIVE, one.pack), default=None)
 
     def _require_bucket(self) -> None:
         """Tell a lost pack from a lost bucket: with the marker gone too, nothing may be concluded about any pack."""

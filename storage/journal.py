@@ -7,7 +7,6 @@ means is for its fold to know.
 from __future__ import annotations
 
 import io
-import os
 import threading
 from array import array
 from collections import deque
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import zstandard
 from sqlalchemy import select, update
 
+from .digest import Hasher
 from .errors import Conflict, IntegrityError, NotFound
 from .events import LINE_LIMIT, Event, line
 from .layout import CHECKPOINTS, JOURNAL, JOURNAL_SPAN, JournalName, journal_folder, journal_key, parse_journal_key
@@ -25,7 +25,7 @@ from .tables import Store, rows
 from .transaction import STORE_CREATED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy import Connection
 
@@ -46,12 +46,9 @@ class Journal:
     At any moment, and after a crash at any point, what is in the bucket is a prefix of the events without gaps.
     """
 
-    def __init__(
-        self, backend: Backend, database: Database, nonce: Callable[[], str] = lambda: os.urandom(8).hex()
-    ) -> None:
+    def __init__(self, backend: Backend, database: Database) -> None:
         self._backend = backend
         self._database = database
-        self._nonce = nonce
         self._flushing = threading.Lock()
 
     def flush(self) -> int:
@@ -71,7 +68,8 @@ class Journal:
                         f"{self._database.url} lacks events after {journalled}, which are not in the journal either;"
                         " restore a backup of it"
                     )
-                self._backend.put(journal_key(first, last, self._nonce()), [line(*row) for row in outbox])
+                lines = [line(*row) for row in outbox]
+                self._backend.put(journal_key(first, last, _checksum(b"".join(lines))), lines)
                 # The next look at the outbox starts behind these only once they are durable.
                 self._database.write(lambda tx, last=last: _advance(tx, last))  # type: ignore[misc]
 
@@ -170,6 +168,11 @@ class Journal:
             return None
 
 
+def _checksum(data: bytes) -> str:
+    """Return what an object's name says of its bytes; equal events so have equal names."""
+    return Hasher(data).digest()[:8].hex()
+
+
 class _Damaged(Exception):
     """An object is not what its name says; another may have the same events."""
 
@@ -200,6 +203,8 @@ def _lines(name: JournalName, data: bytes | None) -> Iterator[bytes]:
     if data is None:
         raise _Damaged("it is gone")
     stream: io.BufferedIOBase = io.BytesIO(data)
+    if not name.is_checkpoint and _checksum(data) != name.checksum:
+        raise _Damaged("its bytes are not what its name says")
     if not name.is_checkpoint and data.count(b"\n") != name.last - name.first + 1:
         raise _Damaged("it holds more events than its name says, or fewer")
     if name.is_checkpoint:

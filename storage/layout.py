@@ -41,9 +41,9 @@ _FOLDERS = {1: PACKS, 2: META}
 _KINDS = {"packs": 1, "meta": 2}
 _LARGEST = 10**12 - 1
 _PACK = re.compile(r"(packs|meta)/([0-9a-f]{2})/([0-9a-f]{32})")
-_SEGMENT = re.compile(r"journal/([0-9]{8})/([0-9]{12})-([0-9]{12})-([0-9a-z]{1,64})\.jsonl")
+_SEGMENT = re.compile(r"journal/([0-9]{8})/([0-9]{12})-([0-9]{12})-([0-9a-f]{16})\.jsonl")
 _CHECKPOINT = re.compile(r"journal/checkpoint/([0-9]{12})-([0-9]{12})\.jsonl\.zst")
-_NONCE = re.compile(r"[0-9a-z]{1,64}")
+_CHECKSUM = re.compile(r"[0-9a-f]{16}")
 
 
 class PackName(NamedTuple):
@@ -54,16 +54,16 @@ class PackName(NamedTuple):
 
 
 class JournalName(NamedTuple):
-    """What a journal object's key says: the first and last `seq` in it, and a nonce, which a checkpoint has not."""
+    """What a journal object's key says: the first and last `seq` in it, and a checksum, unless it is a checkpoint."""
 
     first: int
     last: int
-    nonce: str | None
+    checksum: str | None
 
     @property
     def is_checkpoint(self) -> bool:
         """Whether the object is a merged, compressed one."""
-        return self.nonce is None
+        return self.checksum is None
 
 
 def pack_folder(kind: int) -> str:
@@ -108,21 +108,21 @@ def journal_folder(seq: int) -> str:
     return f"{JOURNAL}{seq // JOURNAL_SPAN:08d}/"
 
 
-def journal_key(first: int, last: int, nonce: str) -> str:
+def journal_key(first: int, last: int, checksum: str) -> str:
     """Return the key of a journal object that holds the events `first` to `last`, both included.
 
-    The nonce (lower-case letters and digits) keeps two writers of the same events apart. InvalidInput where the
-    events would lie in two folders.
+    The checksum is the first 8 bytes of the BLAKE3 of the object, in hex. InvalidInput where the events would lie in
+    two folders.
 
-    >>> journal_key(1, 3, "9f")
-    'journal/00000000/000000000001-000000000003-9f.jsonl'
+    >>> journal_key(1, 3, "0123456789abcdef")
+    'journal/00000000/000000000001-000000000003-0123456789abcdef.jsonl'
     """
     _check_range(first, last)
     if first // JOURNAL_SPAN != last // JOURNAL_SPAN:
         raise InvalidInput(f"events {first} to {last} do not belong in one journal object: split at {JOURNAL_SPAN}")
-    if not _NONCE.fullmatch(nonce):
-        raise InvalidInput(f"not a nonce for a journal key: {nonce!r}")
-    return f"{journal_folder(first)}{first:012d}-{last:012d}-{nonce}.jsonl"
+    if not _CHECKSUM.fullmatch(checksum):
+        raise InvalidInput(f"not a checksum for a journal key: {checksum!r}")
+    return f"{journal_folder(first)}{first:012d}-{last:012d}-{checksum}.jsonl"
 
 
 def checkpoint_key(first: int, last: int) -> str:

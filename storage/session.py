@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -30,7 +31,8 @@ EXPIRY = 3_600_000_000  # microseconds that a session outlives its last heartbea
 BEAT = 900.0  # seconds between heartbeats
 _CHUNK_COLUMNS = ("digest", "pack", "offset", "stored", "size", "codec")
 _pack, _pin, _session = rows(tables.Pack), rows(tables.Pin), rows(tables.Session)
-SENDING = 3  # packs under way at once; with the one being filled, four are in memory
+PACKS = 4  # being filled or under way at once, and so in memory
+BATCH = 500  # packs in one statement
 
 
 class PacksGone(Conflict):
@@ -51,12 +53,14 @@ class Session:
         self._chunks = chunks
         self._database = chunks.database
         self._relied: set[int] = set()  # row ids of packs
-        self._builders = {kind: PackBuilder(kind) for kind in PackKind}
+        self._builders: dict[PackKind, PackBuilder] = {}  # those that hold chunks
         self._pending: set[bytes] = set()  # digests in packs of this session
-        self._lock = threading.Lock()
-        self._sending = ThreadPoolExecutor(SENDING, thread_name_prefix="lineart-send")
-        self._slots = threading.BoundedSemaphore(SENDING)
+        self._filling = threading.Lock()  # held while packs are filled and sent, so that who adds waits its turn
+        self._lock = threading.Lock()  # of the sets above and the list below; never held for long
+        self._sending = ThreadPoolExecutor(PACKS, thread_name_prefix="lineart-send")
+        self._slots = threading.BoundedSemaphore(PACKS)  # one for each pack from its first chunk to its upload's end
         self._uploads: list[Future[None]] = []
+        self._failure: BaseException | None = None  # chunks were lost on their way: this session can only be closed
         self._ended = threading.Event()
         self.new_chunks = 0
         self.new_bytes = 0  # as stored
@@ -96,47 +100,48 @@ class Session:
             self.add([encode(digest, data)], kind)
 
     def add(self, chunks: Iterable[Encoded], kind: PackKind) -> None:
-        """Put encoded chunks that are not known into packs, in order; blocks while too many packs are under way."""
-        full: list[SealedPack] = []
-        with self._lock:
+        """Put encoded chunks that are not known into packs, in order; blocks while too many packs are under way.
+
+        Raises what an earlier upload failed with; nothing more is taken then.
+        """
+        with self._filling, self._spoilt_by_errors():
             for one in chunks:
-                if one.digest in self._pending:
-                    continue
-                builder = self._builders[kind]
-                builder.add(one)
-                self._pending.add(one.digest)
-                self.new_chunks += 1
-                self.new_bytes += len(one.data)
-                if builder.full:
-                    full.append(builder.seal())
-                    self._builders[kind] = PackBuilder(kind)
-        for pack in full:
-            self._send(pack)
+                if one.digest not in self._pending and self._fill(one, kind):
+                    if kind == PackKind.META:
+                        self._drain(PackKind.DATA)  # no page is durable before what it is about
+                    self._send(kind)
 
     def flush(self) -> None:
         """Make every chunk durable: packs of data first, then packs of pages and recipes."""
-        for kind in PackKind:
-            with self._lock:
-                builder, self._builders[kind] = self._builders[kind], PackBuilder(kind)
-            if len(builder):
-                self._send(builder.seal())
-            self._settle()
+        with self._filling, self._spoilt_by_errors():
+            for kind in PackKind:
+                self._drain(kind)
 
     def commit(self, tx: Transaction) -> None:
         """Make every pack that is relied on live, inside the transaction that makes the content visible.
 
-        Call it with the collection already locked. Raises PacksGone where a pack is being deleted or is gone, and
-        Conflict where this session has expired.
+        Call it after `flush`, with the collection already locked. Raises PacksGone where a pack is being deleted or is
+        gone, or where this session has expired.
         """
+        with self._lock:
+            relied = sorted(self._relied)
+            unfinished = bool(self._builders or self._uploads)
+        self._raise_failure()
+        if unfinished:
+            raise RuntimeError("chunks were added after the last flush(); flush again before the commit")
         row = tx.execute(select(_session.c.expires).where(_session.c.id == self.id)).first()
         if row is None or row.expires <= tx.now():
             raise PacksGone("the writing session has expired (was this machine asleep?); the work is tried again")
-        relied = sorted(self._relied)
-        rows = tx.lock(select(_pack.c.id, _pack.c.state).where(_pack.c.id.in_(relied)).order_by(_pack.c.id)).all()
-        gone = set(relied).difference(row.id for row in rows if row.state in READABLE)
+        for start in range(0, len(relied), BATCH):
+            self._rely(tx, relied[start : start + BATCH])
+
+    @staticmethod
+    def _rely(tx: Transaction, relied: list[int]) -> None:
+        found = tx.lock(select(_pack.c.id, _pack.c.state).where(_pack.c.id.in_(relied)).order_by(_pack.c.id)).all()
+        gone = set(relied).difference(row.id for row in found if row.state in READABLE)
         if gone:
             raise PacksGone(f"{len(gone)} packs were collected while their chunks were being relied on")
-        waiting = [row.id for row in rows if row.state != PackState.LIVE]
+        waiting = [row.id for row in found if row.state != PackState.LIVE]
         if waiting:
             tx.execute(
                 update(_pack).where(_pack.c.id.in_(waiting)).values(state=PackState.LIVE, stamp=None, session=None)
@@ -153,27 +158,57 @@ class Session:
             tx.execute(delete(_pin).where(_pin.c.session == self.id))
             tx.execute(delete(_session).where(_session.c.id == self.id))
 
-        self._database.write(unregister)
+        with suppress(StoreUnavailable):  # it expires by itself, and what the caller must hear of comes before this
+            self._database.write(unregister)
 
-    def _send(self, pack: SealedPack) -> None:
-        self._slots.acquire()
+    @contextmanager
+    def _spoilt_by_errors(self) -> Iterator[None]:
+        """Remember any error: chunks that others believe to be stored may be lost by it."""
+        self._raise_failure()
         try:
-            future = self._sending.submit(self._upload, pack)
-        except BaseException:
-            self._slots.release()
+            yield
+        except BaseException as error:
+            with self._lock:
+                self._failure = self._failure or error
             raise
+
+    def _raise_failure(self) -> None:
+        with self._lock:
+            failure = self._failure
+        if failure is not None:
+            raise failure
+
+    def _fill(self, chunk: Encoded, kind: PackKind) -> bool:
+        """Put a chunk into the pack that is being filled; say whether that is full now."""
+        if kind not in self._builders:
+            self._slots.acquire()  # of four, two at most are being filled: those under way give theirs back
+            self._builders[kind] = PackBuilder(kind)
+        builder = self._builders[kind]
+        builder.add(chunk)
+        with self._lock:
+            self._pending.add(chunk.digest)
+        self.new_chunks += 1
+        self.new_bytes += len(chunk.data)
+        return builder.full
+
+    def _drain(self, kind: PackKind) -> None:
+        """Send what is being filled, and wait for everything that is under way."""
+        if kind in self._builders:
+            self._send(kind)
+        with self._lock:
+            uploads, self._uploads = self._uploads, []
+        for one in uploads:
+            one.result()
+
+    def _send(self, kind: PackKind) -> None:
+        only = [self._builders.pop(kind).seal()]  # handed over: no frame and no task keeps what was sent in memory
+        future = self._sending.submit(lambda: self._upload(only.pop()))
         future.add_done_callback(lambda _: self._slots.release())
         with self._lock:
             self._uploads.append(future)
             ended = [one for one in self._uploads if one.done()]
             self._uploads = [one for one in self._uploads if not one.done()]
         for one in ended:
-            one.result()
-
-    def _settle(self) -> None:
-        with self._lock:
-            uploads, self._uploads = self._uploads, []
-        for one in uploads:
             one.result()
 
     def _upload(self, pack: SealedPack) -> None:

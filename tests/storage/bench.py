@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterable
+from functools import cache
 
 from blake3 import blake3
 from sqlalchemy import select, text, update
@@ -85,6 +86,7 @@ class Unwritable:
         return self.inner.write(work)
 
 
+@cache
 def data(seed: int, size: int = 1000) -> bytes:
     """Bytes that no codec shrinks, the same for the same seed."""
     return random.Random(seed).randbytes(size)

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 import zstandard
+from blake3 import blake3
 from sqlalchemy import text
 
 from lineart.storage.backends.memory import MemoryBackend
@@ -110,11 +111,15 @@ def test_what_is_written_is_pinned_to_the_byte(bucket, tmp_path):
     url = f"sqlite:///{tmp_path}/store.db"
     database = Database.create(url, store_id="S1", actor="ann", folds=FOLDS, clock=lambda: 1_700_000_000_000_000_000)
     database.write(lambda tx: tx.record("put", "é", {"value": 1.5, "a": None}, "why"))
-    Journal(bucket, database, nonce=lambda: "00112233aabbccdd").flush()
-    assert bucket.get("journal/00000000/000000000001-000000000002-00112233aabbccdd.jsonl") == (
-        b'{"actor":"ann","data":{"store_id":"S1"},"kind":"store.created","reason":null,"seq":1,"subject":"store","time":1700000000000000}\n'
-        b'{"actor":"ann","data":{"a":null,"value":1.5},"kind":"put","reason":"why","seq":2,"subject":"\xc3\xa9","time":1700000000000000}\n'
-    )
+    Journal(bucket, database).flush()
+    assert [bucket.get(info.key) for info in bucket.list("journal/")] == [
+        b"".join(
+            [
+                b'{"actor":"ann","data":{"store_id":"S1"},"kind":"store.created","reason":null,"seq":1,"subject":"store","time":1700000000000000}\n',
+                b'{"actor":"ann","data":{"a":null,"value":1.5},"kind":"put","reason":"why","seq":2,"subject":"\xc3\xa9","time":1700000000000000}\n',
+            ]
+        )
+    ]
     database.close()
 
 
@@ -206,6 +211,12 @@ def test_an_outbox_that_lost_events_is_named(journal, database):
         journal.flush()
 
 
+def put_lines(bucket, first, last, parts):
+    """Put an object whose name says of its bytes what is true, whatever the bytes are."""
+    data = b"".join(parts)
+    bucket.put(journal_key(first, last, blake3(data).hexdigest()[:16]), [data])
+
+
 # The tail
 
 
@@ -220,8 +231,8 @@ def test_a_database_that_has_every_event_is_let_through_at_two_lists(journal, da
 @pytest.mark.parametrize(
     "key",
     [
-        journal_key(3, 3, "00"),
-        journal_key(1, 7, "00"),
+        journal_key(3, 3, "0" * 16),
+        journal_key(1, 7, "0" * 16),
         checkpoint_key(1, 3),
     ],
 )
@@ -236,7 +247,7 @@ def test_a_database_that_lacks_an_event_is_refused(journal, database, bucket, ke
 def test_the_tail_is_seen_across_the_end_of_a_folder(journal, database, bucket):
     count_from(database, 9_999)
     journal.check_tail()
-    bucket.put(journal_key(10_000, 10_000, "00"), [b"whatever"])
+    put_lines(bucket, 10_000, 10_000, [b"whatever"])
     with pytest.raises(Conflict):
         journal.check_tail()
 
@@ -259,24 +270,24 @@ def test_events_that_others_write_during_the_look_are_no_conflict(database, url)
 
 def test_a_checkpoint_stands_for_its_sources(journal, bucket):
     bucket.put(checkpoint_key(1, 5), [zstandard.compress(b"".join(lines(1, 5)))])
-    bucket.put(journal_key(4, 5, "00"), lines(4, 5))
-    bucket.put(journal_key(6, 6, "00"), lines(6, 6))
+    put_lines(bucket, 4, 5, lines(4, 5))
+    put_lines(bucket, 6, 6, lines(6, 6))
     bucket.put("journal/README", [b"not ours"])
     assert [event.seq for event in journal.events()] == [1, 2, 3, 4, 5, 6]
     assert [event.seq for event in journal.events(after=3)] == [4, 5, 6]
 
 
 def test_a_gap_is_refused_after_what_is_whole(journal, bucket):
-    bucket.put(journal_key(1, 2, "00"), lines(1, 2))
-    bucket.put(journal_key(4, 5, "00"), lines(4, 5))
+    put_lines(bucket, 1, 2, lines(1, 2))
+    put_lines(bucket, 4, 5, lines(4, 5))
     seen = []
     with pytest.raises(IntegrityError, match="breaks off after event 2 of 5"):
         seen.extend(event.seq for event in journal.events())
 
 
 def test_two_objects_that_do_not_agree_are_refused(journal, bucket):
-    bucket.put(journal_key(1, 2, "00"), lines(1, 2))
-    bucket.put(journal_key(2, 3, "00"), lines(2, 3, actor="another"))
+    put_lines(bucket, 1, 2, lines(1, 2))
+    put_lines(bucket, 2, 3, lines(2, 3, actor="another"))
     with pytest.raises(IntegrityError, match="another event 2"):
         list(journal.events())
 
@@ -294,16 +305,25 @@ DAMAGE = {
 
 @pytest.mark.parametrize("data", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_object_is_refused(journal, bucket, data):
-    bucket.put(journal_key(1, 2, "00"), [data])
+    put_lines(bucket, 1, 2, [data])
     with pytest.raises(IntegrityError):
         list(journal.events())
 
 
 @pytest.mark.parametrize("data", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_object_is_passed_over_where_another_has_its_events(journal, bucket, data):
-    bucket.put(journal_key(1, 2, "00"), [data])
-    bucket.put(journal_key(1, 3, "11"), lines(1, 3))
+    put_lines(bucket, 1, 2, [data])
+    put_lines(bucket, 1, 3, lines(1, 3))
     assert [event.seq for event in journal.events()] == [1, 2, 3]
+
+
+def test_a_flipped_bit_is_found_by_the_name_of_the_object(journal, database, bucket):
+    record(database, "production")
+    journal.flush()
+    (key,) = [info.key for info in bucket.list("journal/")]
+    bucket.put(key, [bucket.get(key).replace(b"production", b"prodtction")])
+    with pytest.raises(IntegrityError, match="its name says"):
+        list(journal.events())
 
 
 @pytest.mark.parametrize(
@@ -357,6 +377,6 @@ def test_a_database_that_went_its_own_way_is_refused(journal, database, bucket, 
 
 def test_an_event_of_a_newer_kind_says_to_upgrade(journal, bucket):
     journal.flush()
-    bucket.put(journal_key(2, 2, "00"), lines(2, 2, kind="from.the.future"))
+    put_lines(bucket, 2, 2, lines(2, 2, kind="from.the.future"))
     with pytest.raises(FormatTooNew, match=r"from\.the\.future"):
         journal.replay()
