@@ -1,12 +1,13 @@
 """The `art` command: parse, call, print; the exit codes.
 
-Knows the options that every command has, and what errors mean to a shell. The commands themselves are in `commands_*`;
+Knows the options that every command has, and what errors mean to a shell. The commands themselves are in `commands/`;
 each imports what it needs when it runs, because every call pays for imports. With `store`, the only one that reads the
 environment.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -14,16 +15,17 @@ import time
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, NoReturn, TextIO
+from typing import Annotated, NoReturn
 
 import typer
 
-from . import __version__, commands_care, commands_lineage, commands_names, commands_versions
+from . import __version__
+from .commands import care, names, trace, versions
+from .commands.invocation import Invocation
 from .display import Screen
-from .invocation import Invocation
 from .storage import errors
 
-__all__ = ["app", "hoist", "main"]
+__all__ = ["app", "execute", "exit_code", "hoist", "main"]
 
 BUG, INTERRUPTED = 70, 130
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (  # the first that fits
@@ -50,7 +52,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (commands_versions, commands_names, commands_lineage, commands_care):
+for part in (versions, names, trace, care):
     part.register(app)
 
 
@@ -86,13 +88,75 @@ def top(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and leave with its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    gc.set_threshold(50_000)  # most of a short call is imports, which make no garbage
     if "_ART_COMPLETE" in os.environ:  # the shell asks what could come next
         app(prog_name="art")
     screen = _screen()
     warnings.showwarning = lambda message, *_args, **_more: screen.note(str(message))
-    code = _guarded(given, screen)
+    code = execute(sys.argv[1:] if arguments is None else arguments, screen)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads it: the interpreter's own flush at exit must be quiet
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
     sys.exit(code)
+
+
+def execute(arguments: Sequence[str], screen: Screen) -> int:
+    """Run the command; every way in which it can end becomes an exit code here."""
+    try:
+        code = _run(arguments, screen)
+        screen.out.flush()
+        return code
+    except KeyboardInterrupt:
+        screen.error("interrupted; the store is whole, and what was uploaded is reused by the next try")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 0  # the reader has what it wanted
+    except _UsageError as error:
+        screen.error(_usage(error))
+        return 2
+    except Exception as error:  # noqa: BLE001 - the last handler: everything is translated
+        if os.environ.get("LINEART_DEBUG"):
+            screen.err.write("".join(traceback.format_exception(error)))
+        code = exit_code(error)
+        screen.error(_message(error) if code != BUG else _confession(error))
+        return code
+
+
+def exit_code(error: Exception) -> int:
+    """Return what an error means to a shell."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), BUG)
+
+
+def _run(arguments: Sequence[str], screen: Screen) -> int:
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("art", hoist(arguments), obj=Invocation(screen)) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    return 0
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, errors.LineartError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return str(error)
+
+
+def _confession(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{text}; this is a bug of Lineart: LINEART_DEBUG=1 shows where, please report it"
+
+
+def _usage(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    path = context.command_path if context is not None else "art"
+    return f"{message.rstrip('.')}; `{path} --help` shows what it takes"
 
 
 def hoist(arguments: Sequence[str]) -> list[str]:
@@ -129,67 +193,3 @@ def _screen() -> Screen:
         columns=shutil.get_terminal_size().columns,
         colour=not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
     )
-
-
-def _guarded(arguments: list[str], screen: Screen) -> int:
-    """Run the command; every way in which it can end becomes an exit code here."""
-    try:
-        code = _run(arguments, screen)
-        sys.stdout.flush()
-        return code
-    except KeyboardInterrupt:
-        screen.error("interrupted; the store is whole, and what was uploaded is reused by the next try")
-        return INTERRUPTED
-    except BrokenPipeError:
-        _swallow(sys.stdout)  # the reader has what it wanted
-        return 0
-    except _UsageError as error:
-        screen.error(_usage(error))
-        return 2
-    except Exception as error:  # noqa: BLE001 - the last handler: everything is translated
-        return _failed(error, screen)
-
-
-def _run(arguments: list[str], screen: Screen) -> int:
-    call = Invocation(screen, run=os.environ.get("LINEART_RUN_ID") or None)
-    command = typer.main.get_command(app)
-    try:
-        with command.make_context("art", hoist(arguments), obj=call) as context:
-            command.invoke(context)
-    except typer.Exit as end:
-        return end.exit_code
-    except typer.Abort:
-        raise KeyboardInterrupt from None
-    return 0
-
-
-def _failed(error: Exception, screen: Screen) -> int:
-    if os.environ.get("LINEART_DEBUG"):
-        traceback.print_exception(error)
-    for kind, code in EXIT_CODES:
-        if isinstance(error, kind):
-            screen.error(_message(error))
-            return code
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    screen.error(f"{text}; this is a bug of Lineart: LINEART_DEBUG=1 shows where, please report it")
-    return BUG
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, OSError) and not isinstance(error, errors.LineartError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
-    return str(error)
-
-
-def _usage(error: BaseException) -> str:
-    context = getattr(error, "ctx", None)
-    message = error.format_message() if hasattr(error, "format_message") else str(error)
-    path = context.command_path if context is not None else "art"
-    return f"{message.rstrip('.')}; `{path} --help` shows what it takes"
-
-
-def _swallow(stream: TextIO) -> None:
-    """Point a stream that nobody reads at nothing, so that the interpreter's last flush is quiet."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

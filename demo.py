@@ -23,6 +23,7 @@ from .artifacts.artifact import Artifact
 from .demo_work import CharModel, prepare, stdlib_sources, texts
 from .lineage.printing import print_size
 from .lineage.run import start_run
+from .settings import DATABASE
 from .storage.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def run_demo(
     place.mkdir(parents=True, exist_ok=True)
     try:
         address = url if url is not None else str(place / "store")
+        if url is None and database is None:  # said outright, so that no LINEART_DATABASE of a team is touched
+            database = f"sqlite:///{place / 'store' / DATABASE}"
         with stores.create(address, database, storage_options=storage_options, project="demo") as store:
             return _Pipeline(store, place, tell, remote=url is not None, kept=kept).run(files)
     finally:

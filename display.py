@@ -269,6 +269,13 @@ class Screen:
                 self.line(head + part)
                 head = " " * margin
 
+    def raw(self, parts: Iterable[bytes]) -> None:
+        """Hand on bytes as they are."""
+        self.out.flush()
+        for part in parts:
+            self.out.buffer.write(part)
+        self.out.buffer.flush()
+
     def document(self, fields: Mapping[str, Any], name: str | None = None, items: Iterable[Any] = ()) -> None:
         """Print one JSON document: `schema` 1, the fields, and under `name` the items, one a line, as they come."""
         head = json.dumps({"schema": 1, **fields}, indent=2)

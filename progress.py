@@ -79,7 +79,7 @@ class Bar:
             if self._drawn is None and now - self._marks[0][0] < PATIENCE:
                 return
             if self._drawn is None:
-                self._drawn = self._draw()
+                self._drawn = self._start()
             self._marks.append((now, self._done_size))
             while len(self._marks) > 2 and now - self._marks[1][0] > WINDOW:
                 self._marks.popleft()
@@ -90,6 +90,11 @@ class Bar:
     def shown(self) -> bool:
         """Whether it has appeared."""
         return self._drawn is not None
+
+    def draw(self) -> None:
+        """Show it now, however short the work has been."""
+        with self._lock:
+            self._drawn = self._drawn or self._start()
 
     def close(self) -> None:
         """Take it off the screen; may be called again."""
@@ -104,16 +109,18 @@ class Bar:
             state = f"{self._done_files:,}/{self._files:,} files  {state}"
         return state
 
-    def _draw(self) -> tuple[RichProgress, TaskID]:
+    def _start(self) -> tuple[RichProgress, TaskID]:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
 
+        console = Console(file=self._stream)
+        console.width = max(console.width - 4, 20)  # so that the terminal's own "^C" does not wrap the line
         progress = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
             TextColumn("{task.fields[state]}", markup=False, table_column=Column(no_wrap=True)),
-            console=Console(file=self._stream),
+            console=console,
             transient=True,
             expand=True,
         )

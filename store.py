@@ -256,13 +256,15 @@ class Store:
         `expect` is the version it must mean now (`"v6"`), or `"none"`: Conflict, where somebody moved it meanwhile.
         """
         check_alias(alias)
-        return Artifact.of(self.catalog.set_alias(self.resolve(ref), alias, reason=reason, expect=expect), self)
+        version = self.catalog.resolve(ref if isinstance(ref, Ref) else Ref.parse(ref), self.project, guess=False)
+        return Artifact.of(self.catalog.set_alias(version, alias, reason=reason, expect=expect), self)
 
     def remove_alias(self, name: str, alias: str, *, reason: str | None = None) -> None:
         """Take an alias away from a collection."""
         if alias == LATEST:
             raise InvalidInput(f"{LATEST} is the version logged last and cannot be removed")
-        self.catalog.drop_alias(self.resolve(Ref.parse(f"{name}:{alias}")), alias, reason=reason)
+        version = self.catalog.resolve(Ref.parse(f"{name}:{alias}"), self.project, guess=False)
+        self.catalog.drop_alias(version, alias, reason=reason)
 
     def history(self, name: str, alias: str | None = None) -> list[Event]:
         """Return what happened to a collection, oldest first; with an alias, who moved it when, and why."""

@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 from ..storage.digest import Digest
 from ..storage.errors import Frozen, InvalidInput, NotFound, NotLogged
 from .draft import BytesSource, Draft, file_source
-from .metadata import Metadata
+from .metadata import Metadata, check_words
+from .records import Change, Names
 from .ref import LATEST, check_name
 from .tree import walk_tree
 
@@ -60,8 +61,8 @@ class Artifact:
     """A dataset, a model, or any other set of files with a name.
 
     A new one is a draft that files are added to; logging it makes it an immutable version, and then the same object
-    offers what a version can do. Without a type it takes that of its collection, or `artifact` if it is the first. Raises InvalidName for a name or type outside the grammar and InvalidInput for
-    metadata that is not JSON.
+    offers what a version can do. Without a type it takes that of its collection, or `artifact` if it is the first.
+    Raises InvalidName for a name or type outside the grammar and InvalidInput for metadata that is not JSON.
 
     >>> draft = Artifact("dataset", type="dataset", metadata={"tokens": 9})
     >>> draft.add_bytes(b"a b c", "words.txt")
@@ -79,7 +80,7 @@ class Artifact:
             check_name("type", type)
         self._name = name
         self._type = type
-        self._description = description
+        self._description = check_words("description", description)
         self._metadata = Metadata(metadata)
         self._tags: list[str] = []
         self._aliases: list[str] = []
@@ -102,8 +103,11 @@ class Artifact:
         text = os.fspath(path)
         try:
             source = file_source(text, os.stat(text))
-        except FileNotFoundError:
-            raise NotFound(f"{text} does not exist") from None
+        except (FileNotFoundError, NotADirectoryError):
+            what = "is a symbolic link to nothing" if os.path.islink(text) else "does not exist"
+            raise NotFound(f"{text} {what}") from None
+        except (OSError, ValueError) as error:  # a link to itself, a name with a NUL, a folder that is closed to us
+            raise InvalidInput(f"{text!r} cannot be added: {getattr(error, 'strerror', None) or error}") from None
         draft.add(name if name is not None else os.path.basename(text), source, overwrite=overwrite)
 
     def add_dir(
@@ -119,7 +123,7 @@ class Artifact:
         prefix = f"{name.rstrip('/')}/" if name else ""
         if isinstance(ignore, str):
             ignore = [ignore]
-        for relative, source in walk_tree(os.fspath(path), ignore):
+        for relative, source in list(walk_tree(os.fspath(path), ignore)):  # all or none, where one cannot be added
             draft.add(prefix + relative, source, overwrite=overwrite)
 
     def add_bytes(self, data: bytes, name: str, *, overwrite: bool = False) -> None:
@@ -129,13 +133,17 @@ class Artifact:
         self._open_draft().add(name, BytesSource(bytes(data)), overwrite=overwrite)
 
     @contextmanager
-    def new_file(self, name: str, mode: Literal["w", "wb"] = "w", encoding: str = "utf-8") -> Iterator[IO[Any]]:
+    def new_file(
+        self, name: str, mode: Literal["w", "wb"] = "w", encoding: str = "utf-8", *, overwrite: bool = False
+    ) -> Iterator[IO[Any]]:
         """Open a file to be written, which is added when the block ends without an error."""
+        if mode not in {"w", "wb"}:
+            raise InvalidInput(f"a new file is written with mode 'w' or 'wb', not {mode!r}")
         draft = self._open_draft()
         path = draft.spool(name)
         with path.open(mode, encoding=None if "b" in mode else encoding, newline=None if "b" in mode else "\n") as file:
             yield file
-        draft.add(name, file_source(os.fspath(path), path.stat()))
+        draft.add(name, file_source(os.fspath(path), path.stat()), overwrite=overwrite)
 
     def remove(self, path: str) -> None:
         """Take a file or a folder out; NotFound where the draft has none."""
@@ -170,7 +178,7 @@ class Artifact:
 
     @description.setter
     def description(self, value: str | None) -> None:
-        self._description = value
+        self._description = check_words("description", value)
 
     @property
     def metadata(self) -> Metadata:
@@ -288,7 +296,8 @@ class Artifact:
         logged = self._held()
         logged.require_bytes()
         draft = Artifact(self._name, self._type, self._description, self._metadata)
-        draft._draft = Draft(logged.record.digest)
+        content = logged.content
+        draft._draft = Draft(logged.record.digest, lambda path: next(content.manifest.walk(path), None) is not None)
         return draft
 
     def diff(self, other: Artifact) -> Difference:
@@ -314,18 +323,16 @@ class Artifact:
     def save(self) -> None:
         """Keep what was changed of description, metadata, tags and aliases; sends only that."""
         logged = self._held()
-        record, catalog = logged.record, logged.home.catalog
-        now = {"description": self._description, "metadata": dict(self._metadata), "tags": sorted(set(self._tags))}
-        before = {"description": record.description, "metadata": record.metadata, "tags": sorted(record.tags)}
-        changes = {key: value for key, value in now.items() if value != before[key]}
-        if changes:
-            record = catalog.edit(record, changes)
-        for alias in self._aliases:
-            if alias not in record.aliases:
-                record = catalog.set_alias(record, alias)
-        for alias in set(record.aliases) - {*self._aliases, LATEST}:
-            record = catalog.drop_alias(record, alias)
-        self.settle(record, logged.home)
+        record = logged.record
+        words: dict[str, Any] = {}
+        if self._description != record.description:
+            words["description"] = self._description
+        if self._metadata != record.metadata:
+            words["metadata"] = dict(Metadata(self._metadata))  # what was changed within a value is checked now
+        change = Change(
+            words, Names.between(record.tags, self._tags), Names.between(record.aliases, self._aliases, spare=LATEST)
+        )
+        self.settle(logged.home.catalog.change(record, change) if change else record, logged.home)
 
     def wait(self, timeout: float | None = None) -> Artifact:  # noqa: ARG002 - part of the interface
         """Return once it is logged, which is at once."""
@@ -339,6 +346,8 @@ class Artifact:
         from .logged import LoggedVersion
 
         self._logged = LoggedVersion(record, home)
+        if self._draft is not None:
+            self._draft.close()
         self._draft = None
         self._name, self._type = record.collection, record.type
         self._description = record.description

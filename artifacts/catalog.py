@@ -21,9 +21,17 @@ from ..storage.events import Event
 from ..storage.session import Session
 from ..storage.tables import rows
 from . import tables
-from .collection import NewVersion, make_project, move_alias, open_collection, remove_alias, settle_version
-from .records import CollectionRecord, VersionRecord
-from .ref import LATEST, Ref, check_alias, check_tag, fold_name
+from .collection import (
+    NewVersion,
+    make_project,
+    move_alias,
+    open_collection,
+    remove_alias,
+    require_type,
+    settle_version,
+)
+from .records import Change, CollectionRecord, VersionRecord
+from .ref import LATEST, Ref, check_alias, check_name, check_project, check_tag, fold_name
 from .suggest import absent_collection, absent_version
 
 __all__ = ["Also", "Catalog"]
@@ -43,13 +51,13 @@ class Catalog:
 
     # Finding
 
-    def resolve(self, ref: Ref, project: str) -> VersionRecord:
+    def resolve(self, ref: Ref, project: str, *, guess: bool = True) -> VersionRecord:
         """Return the version that a ref means, deleted ones included; NotFound says what there is instead.
 
-        `project` is where a bare name is looked for first; a name that is absent there and exists in exactly one
-        other project is taken from it.
+        `project` is where a bare name is looked for first; with `guess`, which is not for who is about to write, a name
+        that is absent there and exists in exactly one other project is taken from it.
         """
-        return self.engine.database.read(lambda connection: self._resolve(connection, ref, project))
+        return self.engine.database.read(lambda connection: self._resolve(connection, ref, project, guess=guess))
 
     def records(self, ids: Iterable[int]) -> dict[int, VersionRecord]:
         """Return versions by row id."""
@@ -87,6 +95,18 @@ class Catalog:
 
     # Changing
 
+    def prepare(
+        self, project: str, name: str, type_: str | None, aliases: Sequence[str] = (), tags: Sequence[str] = ()
+    ) -> None:
+        """Raise what `log` would raise for these names, before hours of uploading instead of after."""
+        check_project(project)
+        check_name("collection name", name)
+        for alias in aliases:
+            check_alias(alias)
+        for tag in tags:
+            check_tag(tag)
+        self.engine.database.read(lambda connection: require_type(connection, project, name, type_))
+
     def log(
         self,
         project: str,
@@ -103,10 +123,6 @@ class Catalog:
         Returns the version, and whether it is new: equal content in a collection is one version. PacksGone asks the
         caller to upload again.
         """
-        for alias in aliases:
-            check_alias(alias)
-        for tag in tags:
-            check_tag(tag)
 
         def work(tx: Transaction) -> tuple[VersionRecord, bool]:
             collection = open_collection(tx, project, name, type_)
@@ -145,14 +161,30 @@ class Catalog:
 
         return self.engine.write(work)
 
-    def edit(self, version: VersionRecord, changes: Mapping[str, Any]) -> VersionRecord:
-        """Change a version's words: any of `description`, `metadata` and `tags`."""
-        for tag in changes.get("tags", ()):
+    def change(self, version: VersionRecord, change: Change) -> VersionRecord:
+        """Change a version's words, tags and aliases in one transaction.
+
+        An alias that is to be taken away and means another version by now is left to that one.
+        """
+        for tag in change.tags.given:
             check_tag(tag)
 
         def work(tx: Transaction) -> VersionRecord:
-            open_collection(tx, version.project, version.collection, None)
-            self._edit(tx, version.id, changes)
+            collection = open_collection(tx, version.project, version.collection, None)
+            current = _records(tx.connection, [version.id])[version.id]
+            edited = dict(change.words)
+            tags = ({*current.tags} | {*change.tags.given}) - {*change.tags.taken}
+            if tags != {*current.tags}:
+                edited["tags"] = sorted(tags)
+            if edited:
+                self._edit(tx, version.id, edited)
+            if change.aliases.given and current.state != "live":
+                raise Conflict(f"{version.ref} is {current.state}; an alias cannot mean it")
+            for alias in change.aliases.given:
+                move_alias(tx, collection, alias, version.number)
+            for alias in change.aliases.taken:
+                if alias in current.aliases:
+                    remove_alias(tx, collection, alias)
             return _records(tx.connection, [version.id])[version.id]
 
         return self.engine.write(work)
@@ -166,14 +198,14 @@ class Catalog:
         data = {"project": record.project, "collection": record.collection, "number": record.number, **changes}
         tx.record("version.edited", f"{record.project}/{record.collection}", data)
 
-    def _resolve(self, connection: Connection, ref: Ref, project: str) -> VersionRecord:
-        collection = self._find_collection(connection, ref, project)
+    def _resolve(self, connection: Connection, ref: Ref, project: str, *, guess: bool) -> VersionRecord:
+        collection = self._find_collection(connection, ref, project, guess=guess)
         found = _choose(connection, collection, ref)
         if found is None:
             raise absent_version(connection, collection, ref)
         return _records(connection, [found])[found]
 
-    def _find_collection(self, connection: Connection, ref: Ref, project: str) -> int:
+    def _find_collection(self, connection: Connection, ref: Ref, project: str, *, guess: bool = True) -> int:
         """Return the row id of the collection that a ref names, by the rule for bare names."""
         joined = _collection.join(_project, _project.c.id == _collection.c.project)
         wanted = select(_collection.c.id, _project.c.key, _project.c.name).select_from(joined)
@@ -182,7 +214,7 @@ class Catalog:
         for row in found:
             if row.key == here:
                 return int(row.id)
-        if ref.project is None and len(found) == 1:
+        if ref.project is None and len(found) == 1 and guess:
             return int(found[0].id)
         raise absent_collection(connection, ref, project, [row.name for row in found])
 
@@ -193,17 +225,13 @@ def _choose(connection: Connection, collection: int, ref: Ref) -> int | None:
     if ref.version is not None:
         return _one(connection, of.where(_version.c.number == ref.version))
     if ref.digest is not None:
-        low = bytes.fromhex(ref.digest[: len(ref.digest) // 2 * 2])
-        same = [
-            row.id
-            for row in connection.execute(
-                of.where(_version.c.digest >= low).order_by(_version.c.digest, _version.c.number.desc())
-            )
-            if row.digest.hex().startswith(ref.digest)
-        ]
-        if len(set(same)) > 1 and len(ref.digest) < 64:
+        low, high = bytes.fromhex(ref.digest.ljust(64, "0")), bytes.fromhex(ref.digest.ljust(64, "f"))
+        # Equal content may have been deleted and logged again: the version that lives is meant, or else the newest.
+        order = (_version.c.state == "live").desc(), _version.c.number.desc()
+        same = connection.execute(of.where(_version.c.digest.between(low, high)).order_by(*order)).all()
+        if len({row.digest for row in same}) > 1:
             raise Conflict(f"{ref}: more than one version begins so; give more digits")
-        return same[0] if same else None
+        return same[0].id if same else None
     alias = ref.alias or LATEST
     if ref.at is not None:
         number = None

@@ -8,6 +8,7 @@ rebuilt from the journal is equal to the one that was lost.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from ..storage.database import Transaction
 from ..storage.digest import Digest
-from ..storage.errors import Conflict, NotFound
+from ..storage.errors import Conflict, InvalidInput, NotFound
 from ..storage.events import Event, Fold
 from ..storage.tables import rows
 from . import tables
@@ -30,12 +31,14 @@ __all__ = [
     "move_alias",
     "open_collection",
     "remove_alias",
+    "require_type",
     "settle_version",
 ]
 
 ABSENT = "none"  # what `expect` says of an alias that must not exist yet
 _project, _collection, _version = rows(tables.Project), rows(tables.Collection), rows(tables.Version)
 _alias, _tag = rows(tables.Alias), rows(tables.Tag)
+_NUMBER = re.compile(r"v(0|[1-9][0-9]*)")
 
 
 class CollectionRow(NamedTuple):
@@ -97,11 +100,28 @@ def open_collection(tx: Transaction, project: str, name: str, type_: str | None)
         check_name("type", kind)
         tx.record("collection.created", f"{project}/{name}", {"project": project, "collection": name, "type": kind})
         row = tx.execute(wanted).one()
+    _check_kind(project, name, type_, row)
+    return CollectionRow(row.id, project, row.name, row.type, row.next_number)
+
+
+def require_type(connection: Connection, project: str, name: str, type_: str | None) -> None:
+    """Raise what `open_collection` would raise, and change nothing."""
+    joined = _collection.join(_project, _project.c.id == _collection.c.project)
+    wanted = select(_collection.c.name, _collection.c.type, _project.c.name.label("owner")).select_from(joined)
+    row = connection.execute(
+        wanted.where(_project.c.key == fold_name(project), _collection.c.key == fold_name(name))
+    ).first()
+    if row is not None:
+        if row.owner != project:
+            raise Conflict(f"project {project!r} and {row.owner!r} differ only by case")
+        _check_kind(project, name, type_, row)
+
+
+def _check_kind(project: str, name: str, type_: str | None, row: Any) -> None:
     if row.name != name:
         raise Conflict(f"{project}/{name} and {project}/{row.name} differ only by case")
     if type_ is not None and row.type != type_:
         raise Conflict(f"{project}/{name} holds versions of type {row.type!r}, not {type_!r}; log under another name")
-    return CollectionRow(row.id, project, row.name, row.type, row.next_number)
 
 
 def settle_version(
@@ -155,6 +175,8 @@ def move_alias(
     `expect` is the version that the alias must mean now (`v6`), or `none`; Conflict says what it means instead.
     """
     check_alias(alias)
+    if expect is not None and expect != ABSENT and not _NUMBER.fullmatch(expect):
+        raise InvalidInput(f"expect is a version such as 'v6', or {ABSENT!r}, not {expect!r}")
     before = _meant(tx, collection, alias)
     if expect is not None:
         now = ABSENT if before is None else f"v{before}"

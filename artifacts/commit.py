@@ -18,6 +18,7 @@ from .collection import NewVersion
 from .draft import Draft
 from .entry import Entry
 from .manifest import Manifest, Root, build, edit
+from .metadata import encode_json, plain
 from .records import VersionRecord
 from .upload import Progress, upload
 
@@ -55,8 +56,11 @@ def commit_draft(
 ) -> Outcome:
     """Log a draft; see `Catalog.log` for `also` and what is returned.
 
-    Raises SourceChanged where a file is not what was added; nothing is recorded then.
+    Raises SourceChanged where a file is not what was added, Conflict or InvalidName for what the collection cannot take
+    (asked before anything is read); nothing is recorded then.
     """
+    encode_json(plain(proposal.metadata))  # what was put into a list or a dict of it later was not seen
+    catalog.prepare(proposal.project, proposal.name, proposal.type, proposal.aliases, proposal.tags)
     for attempt in range(1, TRIES + 1):
         try:
             return _try(catalog, proposal, also, progress if attempt == 1 else None)

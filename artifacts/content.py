@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 
@@ -18,6 +18,8 @@ from .entry import Entry, shown
 from .manifest import Folder, Manifest
 
 __all__ = ["Content", "EntryReader"]
+
+HELD = 32 << 20  # bytes of pages remembered for one version
 
 
 class EntryReader(io.RawIOBase):
@@ -62,10 +64,9 @@ class EntryReader(io.RawIOBase):
         begin = self._ends[number - 1] if number else 0
         if self._held[0] != number:
             data = self._chunks.get(self._digests[number])
-            if len(data) != self._ends[number] - begin:
-                raise IntegrityError(
-                    f"{shown(self._path)}: a chunk of {self._ends[number] - begin} bytes is announced and has {len(data)}"
-                )
+            announced = self._ends[number] - begin
+            if len(data) != announced:
+                raise IntegrityError(f"{shown(self._path)}: a chunk of {announced} bytes has {len(data)}")
             self._held = number, data
         data = self._held[1]
         start = self._at - begin
@@ -75,12 +76,31 @@ class EntryReader(io.RawIOBase):
         return len(part)
 
 
+class _Pages:
+    """Hands out pages, and remembers the first of them: a download walks its version twice."""
+
+    def __init__(self, chunks: ChunkStore) -> None:
+        self._chunks = chunks
+        self._held: dict[bytes, bytes] = {}
+        self._room = HELD
+
+    def get(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return pages by digest."""
+        got = {one: self._held[one] for one in digests if one in self._held}
+        fetched = self._chunks.get_many([one for one in digests if one not in got])
+        for digest, page in fetched.items():
+            if len(page) <= self._room:
+                self._held[digest] = page
+                self._room -= len(page)
+        return got | fetched
+
+
 class Content:
     """The tree of one version, read page by page."""
 
     def __init__(self, root: bytes, chunks: ChunkStore) -> None:
         self.chunks = chunks
-        self.manifest = Manifest(root, chunks.get_many)
+        self.manifest = Manifest(root, _Pages(chunks).get)
 
     def entry(self, path: str) -> Entry:
         """Return the entry at a path; NotFound says whether it is a folder instead."""

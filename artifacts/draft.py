@@ -41,7 +41,9 @@ class FileSource(NamedTuple):
 
     def changed(self) -> SourceChanged:
         """Return the error that says it is not."""
-        return SourceChanged(f"{self.path} changed since it was added; nothing was logged, add it again with overwrite=True")
+        return SourceChanged(
+            f"{self.path} changed since it was added; nothing was logged, add it again with overwrite=True"
+        )
 
 
 class BytesSource(NamedTuple):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from ..storage import recipe
-from ..storage.check import CheckReport, check_journal, check_packs, read_chunks
+from ..storage.check import CheckReport, SoundChunks, check_journal, check_marker, check_packs, read_chunks
 from ..storage.errors import IntegrityError
 from ..storage.tables import rows
 from . import tables
 from .catalog import Catalog
+from .download import chunks_of
 from .entry import EXTERNAL, Entry, shown
 from .manifest import Manifest
 from .records import VersionRecord
@@ -28,22 +28,24 @@ def check_store(catalog: Catalog, *, read_data: bool = False, progress: Progress
     """Check a whole store: packs, index, journal, and every version that is not purged."""
     report = CheckReport()
     engine = catalog.engine
+    sound = SoundChunks(engine.chunks)
+    check_marker(engine, report)
     check_journal(engine, report)
-    check_packs(engine, report)
+    packs = check_packs(engine, report, sound)
+    if read_data:
+        read_chunks(engine, report, sound, packs)
     wanted = select(_version.c.id).where(_version.c.state != "purged").order_by(_version.c.id)
     ids = engine.database.read(lambda connection: connection.execute(wanted).scalars().all())
     for version in catalog.records(ids).values():
-        _check_version(catalog, version, report)
+        _check_version(sound, version, report)
         report.versions += 1
         if progress is not None:
             progress(1, version.size)
-    if read_data:
-        read_chunks(engine, report)
     return report
 
 
-def _check_version(catalog: Catalog, version: VersionRecord, report: CheckReport) -> None:
-    manifest = Manifest(version.digest, catalog.engine.chunks.get_many)
+def _check_version(sound: SoundChunks, version: VersionRecord, report: CheckReport) -> None:
+    manifest = Manifest(version.digest, sound.get_many)
     count = size = 0
     try:
         batch: list[Entry] = []
@@ -52,9 +54,9 @@ def _check_version(catalog: Catalog, version: VersionRecord, report: CheckReport
             size += entry.size
             batch.append(entry)
             if len(batch) >= BATCH:
-                _check_entries(catalog, version, batch, report)
+                _check_entries(sound, version, batch, report)
                 batch = []
-        _check_entries(catalog, version, batch, report)
+        _check_entries(sound, version, batch, report)
     except IntegrityError as error:
         report.wrong(version.ref, str(error))
         return
@@ -65,25 +67,18 @@ def _check_version(catalog: Catalog, version: VersionRecord, report: CheckReport
         )
 
 
-def _check_entries(catalog: Catalog, version: VersionRecord, entries: list[Entry], report: CheckReport) -> None:
+def _check_entries(sound: SoundChunks, version: VersionRecord, entries: list[Entry], report: CheckReport) -> None:
     """Look up the chunks of some entries, and name the paths that lost any."""
-    chunks = catalog.engine.chunks
-    needed: dict[str, list[bytes]] = {}
+    needed: dict[str, list[tuple[bytes, int]]] = {}
     for entry in entries:
-        if entry.kind == EXTERNAL or not entry.size:
+        if entry.kind == EXTERNAL:
             continue
         try:
-            pieces = (
-                [entry.digest]
-                if entry.recipe is None
-                else [one for one, _ in recipe.walk(entry.recipe, entry.size, chunks.get)]
-            )
+            needed[entry.path] = list(chunks_of(entry, sound))
         except IntegrityError as error:
             report.wrong(f"{version.ref}/{entry.path}", str(error))
-            continue
-        needed[entry.path] = pieces
-    found = chunks.locate({one for pieces in needed.values() for one in pieces})
+    found = sound.locate({digest for pieces in needed.values() for digest, _ in pieces})
     for path, pieces in needed.items():
-        lost = sum(one not in found for one in pieces)
+        lost = sum(digest not in found or found[digest].size != size for digest, size in pieces)
         if lost:
             report.wrong(f"{version.ref}/{path}", f"{lost} of {len(pieces)} chunks of {shown(path)} are lost")

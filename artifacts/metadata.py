@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from ..storage.errors import InvalidInput
 
-__all__ = ["LARGEST", "Metadata", "encode_json", "plain"]
+__all__ = ["LARGEST", "Metadata", "check_words", "encode_json", "plain"]
 
 LARGEST = 1 << 20  # bytes of JSON
 DEEPEST = 64
@@ -44,18 +44,24 @@ def encode_json(value: Any, what: str = "metadata") -> str:
     return text
 
 
+def check_words(what: str, value: str | None) -> str | None:
+    """Return text that people wrote; InvalidInput where it is none, is too long, or holds what databases refuse."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidInput(f"{what} is text, not a {type(value).__name__}")
+    encode_json(_text(value, what), what)
+    return _text(value, what)
+
+
 class _Plain:
     """One conversion; it gives up at LARGEST, so that values that hold one another again and again come to an end."""
 
     def __init__(self) -> None:
-        self._left = LARGEST
+        self._left = LARGEST + 2  # nothing stands behind the last
 
     def value(self, value: Any, where: str, depth: int = 0) -> Any:
-        self._left -= len(value) if isinstance(value, str) else 1
-        if self._left < 0:
-            raise InvalidInput(
-                f"{_cut(where)} is too much: at most {LARGEST:,} bytes of JSON are kept; put it into a file of the artifact"
-            )
+        self._spend(2 + (len(value) if isinstance(value, str) else 0), where)  # itself and what stands behind it
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
@@ -74,9 +80,12 @@ class _Plain:
 
     def _made_of(self, value: Any, where: str, depth: int) -> Any:
         if isinstance(value, Mapping):
-            return {
-                _key(key, where): self.value(one, f"{where}[{_cut(repr(key))}]", depth) for key, one in value.items()
-            }
+            made = {}
+            for key, one in value.items():
+                name = _key(key, where)
+                self._spend(len(name), where)
+                made[name] = self.value(one, f"{where}[{name!r}]", depth)
+            return made
         if isinstance(value, (list, tuple)):
             return [self.value(one, f"{where}[{i}]", depth) for i, one in enumerate(value)]
         if isinstance(value, (set, frozenset)):
@@ -88,6 +97,13 @@ class _Plain:
         if callable(getattr(value, "tolist", None)):  # numpy and torch: scalars and arrays
             return self.value(value.tolist(), where, depth)
         raise InvalidInput(f"{_cut(where)} is a {type(value).__name__}, which JSON cannot hold")
+
+    def _spend(self, size: int, where: str) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise InvalidInput(
+                f"{_cut(where)} is too much: at most {LARGEST:,} bytes of JSON are kept; put it into a file"
+            )
 
 
 def _cut(where: str) -> str:

@@ -111,7 +111,7 @@ class Place:
             )
 
     def make_way(self, paths: Iterable[str]) -> None:
-        """Remove what stands in the way of files to come: a file or a link at a folder's place, a folder at a file's."""
+        """Remove what stands in the way of files: a file or a link at a folder's place, a folder at a file's."""
         wanted = list(paths)
         folders: set[str] = set()
         for path in wanted:

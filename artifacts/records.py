@@ -5,12 +5,14 @@ Knows no SQL and no bytes. Times are microseconds since the Unix epoch, UTC; siz
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from ..storage.digest import Digest
+from .ref import fold_name
 
-__all__ = ["CollectionRecord", "VersionRecord"]
+__all__ = ["Change", "CollectionRecord", "Names", "VersionRecord"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +85,30 @@ class CollectionRecord:
     size: int  # of that version
     updated: int
     aliases: dict[str, int]  # alias → number
+
+
+class Names(NamedTuple):
+    """Names to give and names to take away; two that differ only by case are one."""
+
+    given: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
+
+    @classmethod
+    def between(cls, before: Iterable[str], now: Iterable[str], spare: str = "") -> Self:
+        """Return what leads from one set of names to another; `spare` is never taken away."""
+        old, new = {fold_name(one): one for one in before}, {fold_name(one): one for one in now}
+        return cls(
+            tuple(one for key, one in new.items() if key not in old),
+            tuple(one for key, one in old.items() if key not in new and one != spare),
+        )
+
+
+class Change(NamedTuple):
+    """What somebody changed of a version: only that, so that what others changed meanwhile stands."""
+
+    words: dict[str, Any]  # any of description and metadata
+    tags: Names
+    aliases: Names
+
+    def __bool__(self) -> bool:
+        return bool(self.words or any(self.tags) or any(self.aliases))

@@ -65,7 +65,10 @@ def absent_version(connection: Connection, collection: int, ref: Ref) -> NotFoun
     if not numbers:
         return NotFound(f"{asked} not found{when}; {name} has no versions")
     span = f"v{numbers[0]}" if len(numbers) == 1 else f"v{numbers[0]} to v{numbers[-1]}"
-    meant = ", ".join(f"{row.name} → v{row.number}" for row in aliases)
+    close = get_close_matches(ref.alias or "", [row.name for row in aliases], n=SHOWN, cutoff=0.5)
+    shown = sorted(aliases, key=lambda row: (row.name != LATEST, row.name not in close, row.name))[: 2 * SHOWN]
+    rest = f" and {len(aliases) - len(shown)} more" if len(aliases) > len(shown) else ""
+    meant = ", ".join(f"{row.name} → v{row.number}" for row in shown) + rest
     return NotFound(f"{asked} not found{when}; {name} has {span}" + (f" ({meant})" if meant else ""))
 
 

@@ -40,24 +40,16 @@ def walk_tree(root: str, ignore: Iterable[str] = ()) -> Iterator[tuple[str, File
     waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset())]
     while waiting:
         folder, prefix, above = waiting.pop()
-        try:
-            here = os.stat(folder)
-            with os.scandir(folder) as found:
-                listed = sorted(found, key=lambda one: one.name)
-        except OSError as error:
-            raise _unreadable(folder, error) from None
-        ident = (here.st_dev, here.st_ino)
+        ident, listed = _listed(folder)
         if ident in above:
             raise InvalidInput(
                 f"{folder} is a symbolic link to a folder that it lies in; leave it out with ignore= or {IGNORE_FILE}"
             )
         inside = above | {ident}
         names = {one.name for one in listed}
-        if names >= _STORE:
-            if not prefix:
-                raise InvalidInput(f"{root} is a store of Lineart, which cannot be its own data")
-            continue
-        if prefix and DOWNLOADS in names:
+        if names >= _STORE and not prefix:
+            raise InvalidInput(f"{root} is a store of Lineart, which cannot be its own data")
+        if names >= _STORE or (prefix and DOWNLOADS in names):
             continue
         folders: list[tuple[str, str, frozenset[tuple[int, int]]]] = []
         for one in listed:
@@ -71,12 +63,25 @@ def walk_tree(root: str, ignore: Iterable[str] = ()) -> Iterator[tuple[str, File
             if is_folder:
                 folders.append((one.path, path + "/", inside))
                 continue
-            try:
-                source = file_source(one.path, one.stat())
-            except OSError as error:
-                raise _unreadable(one.path, error) from None
-            yield path, source
+            yield path, _source(one)
         waiting.extend(reversed(folders))
+
+
+def _listed(folder: str) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
+    """Return what makes a folder the same folder, and what is in it."""
+    try:
+        here = os.stat(folder)
+        with os.scandir(folder) as found:
+            return (here.st_dev, here.st_ino), sorted(found, key=lambda one: one.name)
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+
+
+def _source(one: os.DirEntry[str]) -> FileSource:
+    try:
+        return file_source(one.path, one.stat())
+    except OSError as error:
+        raise _unreadable(one.path, error) from None
 
 
 def _is_folder(one: os.DirEntry[str]) -> bool:

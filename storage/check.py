@@ -1,30 +1,45 @@
 """Checking packs, index and journal: whether bucket and database say the same.
 
-Knows storage only; what must be reachable is asked of it by `reach`. Changes nothing.
+Knows storage only; which chunks are needed is known to those who hand out `SoundChunks`. Changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, func, select
 
 from . import tables
-from .chunks import READABLE, Location, plan
+from .chunks import READABLE, ChunkStore, Location, Read, plan
 from .digest import Digest
 from .engine import Engine
-from .errors import IntegrityError, NotFound
-from .layout import pack_folder, pack_key, parse_pack_key
+from .errors import IntegrityError, NotFound, StoreUnavailable
+from .events import canonical
+from .layout import MARKER, pack_folder, pack_key, parse_pack_key
+from .marker import Marker
 from .pack import PackKind, Slot, read_slots
 from .tables import PackState, rows
 
-__all__ = ["CheckReport", "Problem", "check_journal", "check_packs", "read_chunks"]
+__all__ = [
+    "CheckReport",
+    "PackRow",
+    "Problem",
+    "SoundChunks",
+    "check_journal",
+    "check_marker",
+    "check_packs",
+    "read_chunks",
+]
 
-_pack, _chunk, _event = rows(tables.Pack), rows(tables.Chunk), rows(tables.Event)
+T = TypeVar("T")
+R = TypeVar("R")
+BATCH = 4096  # chunks looked up at once
+_pack, _chunk, _event, _store = rows(tables.Pack), rows(tables.Chunk), rows(tables.Event), rows(tables.Store)
 
 
 class Problem(NamedTuple):
@@ -56,139 +71,238 @@ class CheckReport:
         self.problems.append(Problem(where, what))
 
 
-class _PackRow(NamedTuple):
+class SoundChunks(ChunkStore):
+    """Reads chunks as the store does, but offers no copy that was found bad, and keeps every index row."""
+
+    def __init__(self, chunks: ChunkStore) -> None:
+        super().__init__(chunks.backend, chunks.database)
+        self.there: dict[int, int] = {}  # of packs that are missing or cut short: how many bytes there are
+        self.bad: set[tuple[bytes, int]] = set()  # digest and pack of copies that are damaged
+        self.spare: set[tuple[bytes, int]] = set()  # of copies that the index does not offer, as another pack's serves
+
+    def copies(self, digests: Iterable[bytes]) -> list[Location]:
+        """Return the copies that nothing was found wrong with."""
+        return [
+            one
+            for one in super().copies(digests)
+            if (one.digest, one.pack) not in self.bad
+            and one.offset + one.stored <= self.there.get(one.pack, one.offset + one.stored)
+        ]
+
+    def forget(self, location: Location) -> None:
+        """Remember a damaged copy."""
+        self.bad.add((location.digest, location.pack))
+
+
+class PackRow(NamedTuple):
+    """A registered pack."""
+
     id: int
     key: bytes
     kind: int
     state: int
     size: int
 
+    @property
+    def object(self) -> str:
+        """The key of its object in the bucket."""
+        return pack_key(self.kind, self.key)
 
-def check_packs(engine: Engine, report: CheckReport) -> None:
-    """Compare every pack that may be read with its row, its footer and its chunks in the index."""
-    wanted = select(_pack.c.id, _pack.c.key, _pack.c.kind, _pack.c.state, _pack.c.size).order_by(_pack.c.id)
-    known = [_PackRow(*row) for row in engine.database.read(lambda connection: connection.execute(wanted).all())]
+
+def check_marker(engine: Engine, report: CheckReport) -> None:
+    """Compare the marker in the bucket with the store that was opened.
+
+    Raises StoreUnavailable for a bucket with nothing in it at all: that is a disk that is not mounted.
+    """
+    try:
+        found = Marker.decode(engine.backend.get(MARKER), engine.backend.url)
+    except NotFound:
+        if next(engine.backend.list(""), None) is None:
+            raise StoreUnavailable(f"{engine.backend.url} is empty; is the bucket mounted?") from None
+        report.wrong(MARKER, f"the marker is missing; its store id is {engine.database.store_id}")
+    except IntegrityError as error:
+        report.wrong(MARKER, str(error))
+    else:
+        if found.store_id != engine.database.store_id:
+            report.wrong(MARKER, f"it is of store {found.store_id}, the database of {engine.database.store_id}")
+
+
+def check_packs(engine: Engine, report: CheckReport, sound: SoundChunks) -> list[PackRow]:
+    """Compare every pack that may be read with its row, its footer and its chunks in the index; return the whole ones.
+
+    What is wrong with copies of chunks is noted in `sound`, too.
+    """
+    known, indexed = engine.database.read(_registered)  # one snapshot: others may be writing
     there = {one.key: one.size for kind in PackKind for one in engine.backend.list(pack_folder(kind))}
-    counted = select(_chunk.c.pack, func.count()).group_by(_chunk.c.pack)
-    indexed = {row[0]: row[1] for row in engine.database.read(lambda connection: connection.execute(counted).all())}
-    readable = []
-    for row in known:
-        key = pack_key(PackKind(row.kind), row.key)
-        size = there.pop(key, None)
-        if row.state not in READABLE:
-            continue
-        report.packs += 1
-        if size is None:
-            report.wrong(key, "the pack is missing from the bucket")
-        elif size != row.size:
-            report.wrong(key, f"the pack has {size} bytes, {row.size} were written")
-        else:
-            readable.append(row)
-    _note_leftovers(report, known, there)
+    offered = [row for row in known if row.state in READABLE]
+    kept = _still_offered(engine, [row for row in offered if there.get(row.object) != row.size])
+    whole = []
+    for row in offered:
+        size = there.get(row.object)
+        if size == row.size:
+            whole.append(row)
+        elif row.id in kept:
+            sound.there[row.id] = size or 0
+            trouble = f"the pack has {size} bytes, {row.size} were written"
+            report.wrong(row.object, "the pack is missing from the bucket" if size is None else trouble)
+    report.packs += len(whole) + len(kept)
+    _note_leftovers(engine, report, known, there)
     stray = sum(count for pack, count in indexed.items() if pack not in {row.id for row in known})
     if stray:
         report.wrong("index", f"{stray} chunks are said to lie in packs that nobody registered")
     with ThreadPoolExecutor(engine.backend.parallelism) as pool:
-        for row, slots in zip(readable, pool.map(lambda row: _slots(engine, row), readable), strict=True):
-            _check_index(engine, report, row, slots, indexed.get(row.id, 0))
+        for row, slots in _ahead(pool, lambda row: _slots(engine, row), whole):
+            if isinstance(slots, list):
+                _check_index(report, sound, row, slots, indexed.get(row.id, 0))
+            elif _still_offered(engine, [row]):
+                report.wrong(row.object, slots)
+    return whole
 
 
-def _note_leftovers(report: CheckReport, known: Iterable[_PackRow], there: dict[str, int]) -> None:
+def _registered(connection: Connection) -> tuple[list[PackRow], dict[int, int]]:
+    """Return every pack, and how many chunks the index has of each."""
+    packs = select(_pack.c.id, _pack.c.key, _pack.c.kind, _pack.c.state, _pack.c.size).order_by(_pack.c.id)
+    counts = select(_chunk.c.pack, func.count()).group_by(_chunk.c.pack)
+    return [PackRow(*row) for row in connection.execute(packs)], {row[0]: row[1] for row in connection.execute(counts)}
+
+
+def _still_offered(engine: Engine, suspects: Iterable[PackRow]) -> set[int]:
+    """Return which of the packs may still be read: a collector may have taken some while they were looked for."""
+    sql = "SELECT id, state FROM pack WHERE id {in}"
+    ids = [row.id for row in suspects]
+    found = engine.database.read(lambda connection: engine.database.select_in(connection, sql, ids))
+    return {row[0] for row in found if row[1] in READABLE}
+
+
+def _note_leftovers(engine: Engine, report: CheckReport, known: Iterable[PackRow], there: dict[str, int]) -> None:
     waiting = [row for row in known if row.state == PackState.UPLOADED]
     if waiting:
         size = sum(row.size for row in waiting)
         what = f"{len(waiting)} packs ({size:,} bytes) belong to no version yet"
         report.notes.append(f"{what}: of a log under way, or of one that was interrupted")
-    foreign = [key for key in there if parse_pack_key(key) is not None]
-    if foreign:
-        size = sum(there[key] for key in foreign)
-        report.notes.append(f"{len(foreign)} packs ({size:,} bytes) in the bucket are unknown to the database")
+    ours = {row.object for row in known}
+    names = {parsed.id: key for key in there if key not in ours and (parsed := parse_pack_key(key)) is not None}
+    sql = "SELECT key FROM pack WHERE key {in}"
+    for row in engine.database.read(lambda connection: engine.database.select_in(connection, sql, names)):
+        del names[bytes(row[0])]  # registered meanwhile
+    if names:
+        size = sum(there[key] for key in names.values())
+        report.notes.append(f"{len(names)} packs ({size:,} bytes) in the bucket are unknown to the database")
 
 
-def _slots(engine: Engine, row: _PackRow) -> list[Slot] | str:
-    key = pack_key(PackKind(row.kind), row.key)
+def _slots(engine: Engine, row: PackRow) -> list[Slot] | str:
     try:
-        return read_slots(lambda start, length: engine.backend.get(key, start, length), row.size, row.key)
+        read = lambda start, length: engine.backend.get(row.object, start, length)  # noqa: E731
+        return read_slots(read, row.size, row.key, PackKind(row.kind))
     except (IntegrityError, NotFound) as error:
         return str(error)
 
 
-def _check_index(engine: Engine, report: CheckReport, row: _PackRow, slots: list[Slot] | str, indexed: int) -> None:
-    key = pack_key(PackKind(row.kind), row.key)
-    if isinstance(slots, str):
-        report.wrong(key, slots)
-        return
+def _check_index(report: CheckReport, sound: SoundChunks, row: PackRow, slots: list[Slot], indexed: int) -> None:
+    """Compare a pack's footer with its rows in the index; there is no way to ask for these but by digest."""
     report.chunks += len(slots)
-    if indexed != len(slots):
-        report.wrong(key, f"the pack holds {len(slots)} chunks, the index knows {indexed} of them")
-        return
-    wanted = select(_chunk.c.digest, _chunk.c.offset, _chunk.c.stored, _chunk.c.size, _chunk.c.codec).where(
-        _chunk.c.pack == row.id
-    )
-    for start in range(0, len(slots), 500):
-        part = {slot.digest: slot for slot in slots[start : start + 500]}
-        read = partial(_all, statement=wanted.where(_chunk.c.digest.in_(list(part))))
-        found = {one.digest: one for one in engine.database.read(read)}
-        for digest, slot in part.items():
-            if digest not in found or tuple(found[digest]) != tuple(slot):
-                report.wrong(key, f"the index is wrong about chunk {Digest(digest)}")
+    found = spare = 0
+    for start in range(0, len(slots), BATCH):
+        part = slots[start : start + BATCH]
+        copies = sound.copies(slot.digest for slot in part)
+        own = {one.digest: one for one in copies if one.pack == row.id}
+        elsewhere = {one.digest for one in copies if one.pack != row.id and one.state in READABLE}
+        found += len(own)
+        for slot in part:
+            one = own.get(slot.digest)
+            if one is None and slot.digest in elsewhere:
+                spare += 1
+                sound.spare.add((slot.digest, row.id))
+            elif one is None:
+                report.wrong(row.object, f"the index lacks chunk {Digest(slot.digest)}, which the pack holds")
+            elif (one.offset, one.stored, one.size, one.codec) != slot[1:]:
+                report.wrong(row.object, f"the index is wrong about chunk {Digest(slot.digest)}")
+                sound.bad.add((slot.digest, row.id))
+    if indexed > found:
+        report.wrong(row.object, f"the index has {indexed - found} chunks of this pack that it does not hold")
+    if spare:
+        report.notes.append(f"{row.object}: {spare} chunks are not used, since other packs hold them too")
 
 
-def _all(connection: Connection, statement: Select[Any]) -> Sequence[Row[Any]]:
-    return connection.execute(statement).all()
+def read_chunks(engine: Engine, report: CheckReport, sound: SoundChunks, packs: Iterable[PackRow]) -> None:
+    """Read every chunk of some packs, and verify it; what is damaged is noted in `sound`, too."""
+    with ThreadPoolExecutor(engine.backend.parallelism) as pool:
+        for row in packs:
+            slots = _slots(engine, row)
+            if not isinstance(slots, list):
+                continue  # said before
+            located = (Location(one.digest, row.id, row.key, row.kind, row.state, *one[1:]) for one in slots)
+            for read, damaged in _ahead(pool, lambda read: _damaged(engine, read), plan(located)):
+                report.read_bytes += read.length
+                for one in damaged:
+                    if (one.digest, one.pack) in sound.spare:
+                        report.notes.append(f"{row.object}: the unused chunk {Digest(one.digest)} is damaged")
+                    elif _still_offered(engine, [row]):
+                        report.wrong(row.object, f"chunk {Digest(one.digest)} at {one.offset} is damaged")
+                        sound.forget(one)
 
 
-def read_chunks(engine: Engine, report: CheckReport) -> None:
-    """Read every chunk of every readable pack, and verify it."""
-    wanted = select(_pack.c.id).where(_pack.c.state.in_(READABLE)).order_by(_pack.c.id)
-    for pack in engine.database.read(lambda connection: connection.execute(wanted).scalars().all()):
-        for read in plan(_located(engine, pack)):
-            try:
-                raw = memoryview(engine.backend.get(read.key, read.start, read.length))
-            except NotFound:
-                report.wrong(read.key, "the pack is missing from the bucket")
-                continue
-            report.read_bytes += len(raw)
-            for one in read.chunks:
-                at = one.offset - read.start
-                if engine.chunks.verified(one, raw[at : at + one.stored]) is None:
-                    report.wrong(read.key, f"chunk {Digest(one.digest)} at {one.offset} is damaged")
+def _damaged(engine: Engine, read: Read) -> list[Location]:
+    """Return the chunks of one read that are not what they should be, on a second look either."""
+    chunks: Iterable[Location] = read.chunks
+    for _ in range(2):
+        try:
+            raw = memoryview(engine.backend.get(read.key, read.start, read.length))
+        except NotFound:
+            raw = memoryview(b"")
+        chunks = [one for one in chunks if ChunkStore.verified(one, _part(raw, one, read)) is None]
+        if not chunks:
+            break
+    return list(chunks)
 
 
-def _located(engine: Engine, pack: int) -> Iterator[Location]:
-    joined = _chunk.join(_pack, _pack.c.id == _chunk.c.pack)
-    columns = (_chunk.c.digest, _chunk.c.pack, _pack.c.key, _pack.c.kind, _pack.c.state)
-    wanted = select(*columns, _chunk.c.offset, _chunk.c.stored, _chunk.c.size, _chunk.c.codec).select_from(joined)
-    found = engine.database.read(lambda connection: connection.execute(wanted.where(_chunk.c.pack == pack)).all())
-    return (Location(*row) for row in found)
+def _part(raw: memoryview, one: Location, read: Read) -> memoryview:
+    at = one.offset - read.start
+    return raw[at : at + one.stored]
+
+
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+    """Yield each item with its result, in order, working a few items ahead and never on all at once."""
+    remaining = iter(items)
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    while True:
+        for item in islice(remaining, 8 - len(waiting)):
+            waiting.append((item, pool.submit(work, item)))
+        if not waiting:
+            return
+        item, future = waiting.popleft()
+        yield item, future.result()
 
 
 def check_journal(engine: Engine, report: CheckReport) -> None:
     """Compare the journal in the bucket with the events in the database."""
-    store = engine.database.store()
-    wanted = select(_event).order_by(_event.c.seq)
-    rows_ = engine.database.read(lambda connection: connection.execute(wanted).all())
-    report.events = len(rows_)
-    if [row.seq for row in rows_] != list(range(1, store.seq + 1)):
-        report.wrong("database", f"{len(rows_)} events are there, {store.seq} were recorded")
-    if store.journalled < store.seq:
-        report.notes.append(
-            f"{store.seq - store.journalled} events are not in the journal yet; the next write puts them there"
-        )
+
+    def recorded(connection: Connection) -> tuple[int, int, Sequence[Any]]:
+        seq, journalled = connection.execute(select(_store.c.seq, _store.c.journalled)).one()
+        return seq, journalled, connection.execute(select(_event).order_by(_event.c.seq)).all()
+
+    seq, journalled, here = engine.database.read(recorded)
+    report.events = len(here)
+    if [row.seq for row in here] != list(range(1, seq + 1)):
+        report.wrong("database", f"{len(here)} events are there, {seq} were recorded")
+    if journalled < seq:
+        report.notes.append(f"{seq - journalled} events are not in the journal yet; the next write puts them there")
     try:
-        written = {event.seq: event for event in engine.journal.events()}
+        written = {event.seq or 0: event for event in engine.journal.events()}
     except IntegrityError as error:
         report.wrong("journal", str(error))
         return
-    missing = [seq for seq in range(1, store.journalled + 1) if seq not in written]
+    missing = [one for one in range(1, journalled + 1) if one not in written]
     if missing:
         report.wrong("journal", f"{len(missing)} events are missing, the first is {missing[0]}")
-    ahead = [seq for seq in written if seq is not None and seq > store.seq]
-    if ahead:
-        report.wrong(
-            "database", f"{len(ahead)} events of the journal are missing; `art repair database` brings them back"
-        )
-    for row in rows_:
+    ahead = len([one for one in written if one > seq]) and max(written) - engine.database.store().seq
+    if ahead > 0:
+        report.wrong("database", f"{ahead} events of the journal are missing; `art repair database` brings them back")
+    for row in here:
         event = written.get(row.seq)
-        if event is not None and (event.kind, event.subject, event.time) != (row.kind, row.subject, row.time):
+        if event is not None and (
+            (event.kind, event.subject, event.time, event.actor, event.reason)
+            != (row.kind, row.subject, row.time, row.actor, row.reason)
+            or canonical(event.data) != row.data
+        ):
             report.wrong("journal", f"event {row.seq} is another in the bucket than in the database")

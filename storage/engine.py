@@ -18,7 +18,7 @@ from .database import Database, Transaction
 from .errors import Conflict, NotFound
 from .events import Fold
 from .journal import Journal
-from .layout import MARKER
+from .layout import JOURNAL, MARKER
 from .marker import Marker
 from .pack import PackKind
 from .session import PacksGone, Session
@@ -56,6 +56,11 @@ class Engine:
         """
         if _read_marker(backend) is not None:
             raise Conflict(f"{backend.url} holds a store already; open it instead")
+        if next(backend.list(JOURNAL), None) is not None:
+            raise Conflict(
+                f"{backend.url} holds the journal of a store whose marker {MARKER} is gone; bring the marker back from "
+                f"a backup, or choose another place"
+            )
         marker = Marker(uuid.uuid4().hex, single_machine)
         try:
             database = Database.create(database_url, store_id=marker.store_id, actor=actor, folds=folds)
@@ -66,13 +71,12 @@ class Engine:
                 database.close()
                 raise
             marker = Marker(row.store_id, single_machine)  # its creator stopped before the marker was written
-        if not backend.put_new(MARKER, marker.encode()):
-            written = _read_marker(backend)
-            if written is None or written.store_id != marker.store_id:
-                database.close()
-                raise Conflict(f"{backend.url}: another store was made here at the same moment; open it instead")
-        engine = cls(backend, database, marker, actor)
-        engine.begin_writing()
+        try:
+            engine = cls(backend, database, _put_marker(backend, marker), actor)
+            engine.begin_writing()
+        except BaseException:
+            database.close()
+            raise
         return engine
 
     @classmethod
@@ -85,7 +89,7 @@ class Engine:
         if marker is None:
             raise NotFound(f"no store at {backend.url}; `art init` makes one")
         database = Database.open(database_url, actor=actor, folds=folds)
-        store_id = database.store().store_id
+        store_id = database.store_id
         if store_id != marker.store_id:
             database.close()
             raise Conflict(
@@ -138,6 +142,15 @@ class Engine:
         """Release connections; may be called again."""
         self.database.close()
         self.backend.close()
+
+
+def _put_marker(backend: Backend, marker: Marker) -> Marker:
+    """Write the marker unless there is one, and return what stands there then: `put_new` need not be atomic."""
+    backend.put_new(MARKER, marker.encode())
+    written = _read_marker(backend)
+    if written is None or written.store_id != marker.store_id:
+        raise Conflict(f"{backend.url}: another store was made here at the same moment; open it instead")
+    return written
 
 
 def _read_marker(backend: Backend) -> Marker | None:

@@ -6,6 +6,7 @@ Knows the marker's bytes; must not know how they are fetched.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -15,6 +16,7 @@ from .errors import FormatTooNew, IntegrityError
 __all__ = ["FORMAT", "Marker"]
 
 FORMAT = 1
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,14 @@ class Marker:
         """Read a marker; FormatTooNew or IntegrityError names the store's `url`."""
         try:
             data = json.loads(raw)
-            format_ = int(data["format"])
-        except (ValueError, KeyError, TypeError) as error:
+            format_ = data["format"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise IntegrityError(f"{url}: lineart.json is not a store's marker") from error
+        if type(format_) is not int or format_ < 1:
+            raise IntegrityError(f"{url}: lineart.json is damaged: its format is {format_!r:.40}")
         if format_ > FORMAT:
             raise FormatTooNew(f"{url} has format {format_}; this Lineart reads up to {FORMAT}; upgrade it")
-        try:
-            return cls(str(data["store"]), bool(data["single_machine"]), ChunkingParameters.from_json(data["chunking"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError(f"{url}: lineart.json is damaged: {error}") from error
+        store, single = data.get("store"), data.get("single_machine")
+        if not isinstance(store, str) or not _ID.fullmatch(store) or not isinstance(single, bool):
+            raise IntegrityError(f"{url}: lineart.json is damaged: store {store!r:.80}, single_machine {single!r:.80}")
+        return cls(store, single, ChunkingParameters.from_json(data.get("chunking")))

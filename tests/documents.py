@@ -1,10 +1,10 @@
 """Runs what a page of the docs shows: files are written, commands and code are run, and what is shown must come.
 
-In a fenced block, a first line `# some/file.py` (or .toml, .txt, .sh) names the file that the block is. `console` blocks
-are commands behind `$ `, on a terminal of 100 columns, and what they print; where nothing is shown, only the exit code
-counts. A `python` block without a file's name is a program; a `text` block right behind it is what it prints. `sh` blocks
-are for people only. `...` stands for anything; what differs from one run to the next (ids of runs, times, spans, who)
-is compared by its form.
+In a fenced block, a first line `# some/file.py` (or .toml, .txt, .sh) names the file that the block is. `console`
+blocks are commands behind `$ `, on a terminal of 100 columns, and what they print; where nothing is shown, only the
+exit code counts. A `python` block without a file's name is a program; a `text` block right behind it is what it prints.
+`sh` blocks are for people only. `...` stands for anything; what differs from one run to the next (ids of runs, times,
+spans, who) is compared by its form.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def commands(block: str) -> Iterator[Command]:
 class Reader:
     """Does what a page says in a folder of its own, with a home of its own and no setting of the machine's."""
 
-    def __init__(self, home: Path, replace: Mapping[str, str] | None = None, more: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, home: Path, replace: Mapping[str, str] | None = None, more: Mapping[str, str] | None = None
+    ) -> None:
         self.here = home / "work"
         self.here.mkdir(parents=True)
         self.replace = dict(replace or {})  # of what a page names, what stands in for it here

@@ -17,7 +17,7 @@ import msgspec
 import zstandard
 from blake3 import blake3
 
-JOURNAL = re.compile(r"journal/(?:(\d{8})|checkpoint)/(\d{12})-(\d{12})(?:-[0-9a-z]{1,64}\.jsonl|\.jsonl\.zst)")
+JOURNAL = re.compile(r"journal/(?:(\d{8})|checkpoint)/(\d{12})-(\d{12})(?:-([0-9a-f]{16})\.jsonl|\.jsonl\.zst)")
 PACK = re.compile(r"(packs|meta)/([0-9a-f]{2})/(\2[0-9a-f]{30})")
 
 
@@ -81,16 +81,18 @@ class Reader:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield the events in the order of `seq`, each once ("Reading the journal")."""
-        found = [
-            (int(m[2]), int(m[3]), key)
-            for key in self.objects
-            if (m := JOURNAL.fullmatch(key))
-            and (m[1] is None or int(m[1]) == int(m[2]) // 10_000 == int(m[3]) // 10_000)
-        ]
+        found = []
+        for key in self.objects:
+            if (m := JOURNAL.fullmatch(key)) is not None and (m[1] is None) == (m[4] is None):
+                first, last = int(m[2]), int(m[3])
+                if m[1] is None or int(m[1]) == first // 10_000 == last // 10_000:
+                    found.append((first, last, key, m[4]))
         seen: dict[int, bytes] = {}
-        for first, last, key in sorted(found):
+        for first, last, key, checksum in sorted(found):
             data = self.objects[key]
-            if key.endswith(".zst"):
+            if checksum is not None:
+                require(blake3(data).hexdigest()[:16] == checksum, f"{key}: checksum")
+            else:
                 data = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data).read()
             lines = data.splitlines(keepends=True)
             require(len(lines) == last - first + 1 and data.endswith(b"\n"), f"{key}: lines")

@@ -157,6 +157,8 @@ def handed_out(known: dict[str, Any]) -> dict[str, Any]:
 
 def describe_class(name: str, one: Any) -> str:
     lines = [f"## {name}", "", docstring(one), ""]
+    if name == "Artifact":
+        lines[2:2] = ["```text", signature("lineart.Artifact", one), "```", ""]
     fields = {field.name: field.type for field in dataclasses.fields(one)} if dataclasses.is_dataclass(one) else {}
     if fields:
         lines += ["| field | type |", "| --- | --- |"]
@@ -223,7 +225,7 @@ def docstring(one: Any) -> str:
     """Return a docstring with its examples as code."""
     lines: list[str] = []
     fenced = False
-    for line in inspect.cleandoc(one.__doc__ or "").splitlines():
+    for line in re.sub(r" +# doctest: \+\w+", "", inspect.cleandoc(one.__doc__ or "")).splitlines():
         if line.startswith(">>>") and not fenced:
             lines += ["```pycon", line]
             fenced = True

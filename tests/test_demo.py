@@ -96,6 +96,18 @@ def test_equal_sources_give_equal_digests_in_two_stores(tmp_path):
     assert digests[0] == digests[1]
 
 
+@pytest.mark.slow
+def test_a_teams_store_in_the_environment_is_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "team").mkdir()
+    monkeypatch.setenv("LINEART_STORE", str(tmp_path / "team"))
+    monkeypatch.setenv("LINEART_DATABASE", f"sqlite:///{tmp_path}/team/team.db")
+    monkeypatch.setenv("LINEART_PROJECT", "digits")
+    demo = run([], tmp_path / "demo", files=FEWEST)
+    assert demo.clean
+    assert demo.raw.startswith("demo/")
+    assert not any((tmp_path / "team").iterdir())
+
+
 def test_too_few_files_are_refused(tmp_path):
     with pytest.raises(lineart.storage.errors.InvalidInput, match="at least 10"):
         run([], tmp_path, files=FEWEST - 1)

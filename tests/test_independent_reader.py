@@ -111,6 +111,16 @@ def test_every_damaged_byte_of_the_bucket_is_noticed_or_beside_the_point(logged)
             continue
 
 
+def test_every_flipped_bit_of_the_journal_is_noticed(logged):
+    objects = logged[0]
+    dice = random.Random(3)
+    for key in (one for one in objects if one.startswith("journal/")):
+        data = bytearray(objects[key])
+        data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        with pytest.raises(Damaged, match="checksum"):
+            Reader({**objects, key: bytes(data)}).versions()
+
+
 def test_a_journal_with_a_gap_is_refused(logged):
     objects = logged[0]
     segments = sorted(key for key in objects if key.startswith("journal/"))

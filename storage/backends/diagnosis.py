@@ -89,23 +89,34 @@ class Trouble(NamedTuple):
         """Say what is wrong and what to do; `place` names the bucket and its endpoint."""
         if self.code in _NO_BUCKET or self.absent:
             return f"there is no {place}: create the bucket, or check its name, region and endpoint"
+        return self._about_credentials(place) or self._about_access(what, place) or self.text
+
+    def _about_credentials(self, place: str) -> str | None:
         if self.code in _EXPIRED or self.types & _EXPIRED_TYPES:
             return f"the credentials have expired: log in again ({self.text})"
         if self.types & _NO_CREDENTIALS_TYPES:
             return f"no credentials were found: {_CREDENTIALS} ({self.text})"
         if self.code in _WRONG_CREDENTIALS or self.status == 401:
             return f"the credentials are not valid for {place}: {_CREDENTIALS} ({self.text})"
+        return None
+
+    def _about_access(self, what: str, place: str) -> str | None:
         if self.code == "RequestTimeTooSkewed":
             return f"this machine's clock is wrong: set it and try again ({self.text})"
         if self.code in _WRONG_REGION or self.status == 301:
             return f"{place} is in another region or at another endpoint: set it in storage_options ({self.text})"
-        if self.status == 403 or self.code == "AccessDenied" or "PermissionError" in self.types or self.text.startswith("Forbidden"):
+        if (
+            self.status == 403
+            or self.code == "AccessDenied"
+            or "PermissionError" in self.types
+            or self.text.startswith("Forbidden")
+        ):
             return f"permission denied: the credentials in use may not {what} in {place} ({self.text})"
         if self.types & _UNREACHABLE_TYPES:
             return f"{place} does not answer: check the endpoint and the network ({self.text})"
         if self.transient:
             return f"{place} is busy or the connection broke ({self.text})"
-        return self.text
+        return None
 
 
 def diagnose(error: BaseException) -> Trouble:

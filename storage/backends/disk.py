@@ -6,16 +6,13 @@ what was not synchronised. Paths are absolute; every method raises OSError.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Sequence
 
-try:
-    from fcntl import F_FULLFSYNC, fcntl  # macOS, where fsync alone leaves the data in the drive's cache
-except ImportError:
-    F_FULLFSYNC = None
-
 __all__ = ["Disk"]
 
+_FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: fsync leaves data in the drive's cache
 _BATCH = 512  # buffers in one call, below every system's limit
 
 
@@ -40,10 +37,10 @@ class Disk:
 
     def sync(self, descriptor: int) -> None:
         """Make the file's content durable."""
-        if F_FULLFSYNC is None:
+        if _FULL_SYNC is None:
             os.fsync(descriptor)
         else:
-            fcntl(descriptor, F_FULLFSYNC)
+            fcntl.fcntl(descriptor, _FULL_SYNC)
 
     def close(self, descriptor: int) -> None:
         """Close a descriptor."""

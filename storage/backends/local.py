@@ -156,7 +156,7 @@ class LocalBackend(Backend):
         raise AssertionError("unreachable")
 
     def _write(self, target: str, parts: Sequence[bytes | memoryview], place: Callable[[str], bool]) -> None:
-        """Write beside the target, durably; `place` then gives the file its name and says whether the old one is left."""
+        """Write beside the target, durably; `place` then names the file, and says whether the old name is left."""
         folder = os.path.dirname(target)
         self._make_folder(folder)
         temporary = os.path.join(folder, f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}")

@@ -78,7 +78,10 @@ class RetryingBackend(Backend):
         self._repeat(lambda: self.inner.put(key, parts))
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Write unless there is one; an earlier try whose answer was lost is recognised by its bytes."""
+        """Write unless there is one; an earlier try whose answer was lost is recognised by its bytes.
+
+        So, after a transient failure, what another wrote counts as ours if it is equal: data must name its writer.
+        """
         repeated = False
 
         def attempt() -> bool:

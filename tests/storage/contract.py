@@ -113,7 +113,16 @@ def one_of_many_wins_put_new(backend: Backend) -> None:
 
 
 def a_list_is_sorted_complete_and_below_its_prefix(backend: Backend) -> None:
-    keys = ["lineart.json", "packs/aa/2", "packs/aa/1", "packs/ab/1", "packs-old/aa/1", "packs/b", "meta/aa/1", "packs.txt"]
+    keys = [
+        "lineart.json",
+        "packs/aa/2",
+        "packs/aa/1",
+        "packs/ab/1",
+        "packs-old/aa/1",
+        "packs/b",
+        "meta/aa/1",
+        "packs.txt",
+    ]
     for number, key in enumerate(keys):
         backend.put(key, [b"x" * number])
     sizes = {key: number for number, key in enumerate(keys)}
@@ -166,7 +175,20 @@ def deleting_is_idempotent(backend: Backend) -> None:
 
 
 def keys_cannot_leave_the_root(backend: Backend) -> None:
-    for key in ("", "/", "/etc/passwd", "../x", "a/../b", "a//b", "a/", "./a", "a\0b", "a\\b", ".tmp-1", "packs/.tmp-x"):
+    for key in (
+        "",
+        "/",
+        "/etc/passwd",
+        "../x",
+        "a/../b",
+        "a//b",
+        "a/",
+        "./a",
+        "a\0b",
+        "a\\b",
+        ".tmp-1",
+        "packs/.tmp-x",
+    ):
         for operation in (
             lambda key=key: backend.get(key),
             lambda key=key: backend.size(key),
@@ -196,7 +218,9 @@ def a_whole_pack_keeps_every_bit(backend: Backend) -> None:
 
 
 def content_that_looks_like_protocol_is_kept(backend: Backend) -> None:
-    for number, data in enumerate([b"\n--==0==--", b"--==0==", b"\r\n0\r\n\r\n", b"\n--==0==\n\nx", b"<Error/>", b"\r", b"\n", b"x\r\n"]):
+    for number, data in enumerate(
+        [b"\n--==0==--", b"--==0==", b"\r\n0\r\n\r\n", b"\n--==0==\n\nx", b"<Error/>", b"\r", b"\n", b"x\r\n"]
+    ):
         backend.put(f"meta/aa/{number}", [data])
         assert backend.get(f"meta/aa/{number}") == data
         assert backend.put_new(f"meta/bb/{number}", data)

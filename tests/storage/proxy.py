@@ -42,7 +42,9 @@ class Proxy:
         self._thread.join()
         self._server.server_close()
 
-    def _handler(proxy, target):
+    def _handler(self, target):
+        proxy = self
+
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             wbufsize = 1 << 16
@@ -63,7 +65,7 @@ class Proxy:
                 for name, value in headers:
                     if name.lower() not in HOP:
                         self.send_header(name, value)
-                length = dict((n.lower(), v) for n, v in headers).get("content-length") if self.command == "HEAD" else None
+                length = {n.lower(): v for n, v in headers}.get("content-length") if self.command == "HEAD" else None
                 self.send_header("Content-Length", length or str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -82,7 +84,7 @@ class Proxy:
                 connection.close()
                 return response.status, response.getheaders(), content
 
-            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_request
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_request  # noqa: N815 - what http.server calls
 
             def log_message(self, *_args) -> None:
                 return

@@ -27,7 +27,9 @@ class BadDisk(Disk):
         if call == self.call:
             self.seen += 1
             if self.first <= self.seen < self.first + self.times:
-                raise OSError(self.number, os.strerror(self.number), *(paths[:1]), *([None, paths[1]] if paths[1:] else []))
+                raise OSError(
+                    self.number, os.strerror(self.number), *(paths[:1]), *([None, paths[1]] if paths[1:] else [])
+                )
 
     def create(self, path):
         self._meet("create", path)
@@ -138,7 +140,17 @@ def test_parents_are_made_durable_from_the_top(tmp_path):
     backend = LocalBackend(tmp_path / "up" / "root", disk)
     backend.put("packs/aa/1", [b"x"])
     above = tmp_path.name
-    assert disk.seen == ["make up", f"sync {above}", "make root", "sync up", "make packs", "sync root", "make aa", "sync packs", "sync aa"]
+    assert disk.seen == [
+        "make up",
+        f"sync {above}",
+        "make root",
+        "sync up",
+        "make packs",
+        "sync root",
+        "make aa",
+        "sync packs",
+        "sync aa",
+    ]
     disk.seen.clear()
     backend.put("packs/aa/2", [b"x"])
     assert disk.seen == ["sync aa"]

@@ -28,7 +28,11 @@ def test_a_bucket_keeps_the_contract(kind, new_location, clause):
 
 
 def test_a_bucket_is_known_to_be_conditional_once_it_was_tried(new_location):
-    for kind, conditional in [("s3-moto", True), ("s3-rclone", False), ("gcs", False)]:  # the emulator's lack, not Google's
+    for kind, conditional in [
+        ("s3-moto", True),
+        ("s3-rclone", False),
+        ("gcs", False),
+    ]:  # the emulator's lack, not Google's
         backend = RemoteBackend(*new_location(kind))
         backend.put_new("lineart.json", b"{}")
         assert backend.conditional is conditional, kind
@@ -166,7 +170,9 @@ def test_a_put_new_whose_answer_was_lost_is_known_for_ours(kind, new_location, r
 
 def test_what_could_not_be_deleted_is_an_error(new_location, s3_proxy, proxies):
     backend = through(s3_proxy, new_location("s3-moto"))
-    body = b"<DeleteResult><Error><Key>team/a/b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
+    body = (
+        b"<DeleteResult><Error><Key>team/a/b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
+    )
     s3_proxy.answers.append(proxies.Answer(200, body))
     with pytest.raises(StoreUnavailable, match="may not delete"):
         backend.delete(["a/b"])
@@ -185,7 +191,7 @@ def test_a_bucket_that_does_not_exist_is_named(new_location, kind):
 def test_a_server_that_does_not_answer_is_named(new_location):
     location = new_location("s3-moto")
     backend = RemoteBackend(location.url, {**location.storage_options, "endpoint_url": "http://127.0.0.1:1"})
-    with pytest.raises(StoreUnavailable, match="127.0.0.1:1 does not answer: check the endpoint") as caught:
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1 does not answer: check the endpoint") as caught:
         backend.get("lineart.json")
     assert caught.value.transient
 

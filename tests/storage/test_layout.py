@@ -25,7 +25,10 @@ SUM = "0123456789abcdef"
         (layout.journal_folder(9_999), "journal/00000000/"),
         (layout.journal_folder(10_000), "journal/00000001/"),
         (layout.journal_key(1, 1, SUM), "journal/00000000/000000000001-000000000001-0123456789abcdef.jsonl"),
-        (layout.journal_key(123_456, 129_999, SUM), "journal/00000012/000000123456-000000129999-0123456789abcdef.jsonl"),
+        (
+            layout.journal_key(123_456, 129_999, SUM),
+            "journal/00000012/000000123456-000000129999-0123456789abcdef.jsonl",
+        ),
         (layout.checkpoint_key(1, 123_456), "journal/checkpoint/000000000001-000000123456.jsonl.zst"),
     ],
 )

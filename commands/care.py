@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .display import count_of
+from ..display import count_of
+from ..lineage.printing import print_size
 from .invocation import AsJson, invocation
-from .lineage.printing import print_size
 
 if TYPE_CHECKING:
-    from .display import Screen
-    from .storage.check import CheckReport
+    from ..display import Screen
+    from ..storage.check import CheckReport
 
 __all__ = ["register"]
 
@@ -106,10 +106,9 @@ def _print(report: CheckReport, screen: Screen, *, read_data: bool) -> None:
     if report.clean:
         screen.remark(f"{', '.join(counts)}: nothing is wrong")
     else:
-        screen.error(
-            f"{count_of(len(report.problems), 'problem')} in {', '.join(counts)}; "
-            "logging the good files again mends what they hold"
-        )
+        content = any("/" in one.where for one in report.problems)  # a pack, or a version's file
+        advice = "; logging the good files again mends their content" if content else ""
+        screen.error(f"{count_of(len(report.problems), 'problem')} in {', '.join(counts)}{advice}")
 
 
 def demo(
@@ -117,7 +116,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave its store to look around in.")] = False,
 ) -> None:
     """Run a small real pipeline, from raw data to a promoted model, in a temporary store."""
-    from .demo import run_demo
+    from ..demo import run_demo
 
     screen = invocation(context).screen
 

@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .artifacts.content import Content
-from .artifacts.download import chunks_of
-from .artifacts.manifest import Change, Entry, diff
-from .display import Cell, Value, count_of, iso, when
-from .lineage.printing import print_size
-from .storage.digest import Digest
+from ..artifacts.content import Content
+from ..artifacts.download import chunks_of
+from ..artifacts.manifest import Change, Entry, diff
+from ..display import Cell, Value, count_of, iso, when
+from ..lineage.printing import print_size
+from ..storage.digest import Digest
 from .views import LATEST, event_json, event_text, version_json
 
 if TYPE_CHECKING:
-    from .artifacts.records import VersionRecord
-    from .lineage.runs import RunRecord
-    from .storage.events import Event
-    from .store import Store
+    from ..artifacts.records import VersionRecord
+    from ..lineage.runs import RunRecord
+    from ..storage.events import Event
+    from ..store import Store
 
 __all__ = ["Portrait", "document_of", "headline_of", "new_since", "paint", "pairs_of"]
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..storage.errors import InvalidInput
 from .invocation import AsJson, invocation
-from .storage.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from .artifacts.records import VersionRecord
-    from .storage.events import Event
-    from .store import Store
+    from ..artifacts.records import VersionRecord
+    from ..storage.events import Event
+    from ..store import Store
 
 __all__ = ["register"]
 
@@ -80,7 +80,7 @@ def alias_rm(
     reason: Reason = None,
 ) -> None:
     """Take an alias away from a collection; the version stays."""
-    from .artifacts.ref import Ref
+    from ..artifacts.ref import Ref
 
     call = invocation(context)
     meant = Ref.parse(collection)
@@ -105,7 +105,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Tell what happened to a collection, oldest first: who moved what when, and why."""
-    from .artifacts.ref import Ref
+    from ..artifacts.ref import Ref
     from .views import HISTORY, concerns, event_json, event_row
 
     call = invocation(context)

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .display import Cell, Column, Value, iso, size_cell, time_cell
-from .lineage.printing import print_duration, print_size
-from .storage.digest import Digest
+from ..display import Cell, Column, Value, iso, size_cell, time_cell
+from ..lineage.printing import print_duration, print_size
+from ..storage.digest import Digest
 
 if TYPE_CHECKING:
-    from .artifacts.content import Content
-    from .artifacts.manifest import Entry, Folder
-    from .artifacts.records import CollectionRecord, VersionRecord
-    from .lineage.runs import RunRecord
-    from .storage.events import Event
+    from ..artifacts.content import Content
+    from ..artifacts.manifest import Entry, Folder
+    from ..artifacts.records import CollectionRecord, VersionRecord
+    from ..lineage.runs import RunRecord
+    from ..storage.events import Event
 
 __all__ = [
     "COLLECTIONS",
@@ -141,14 +141,14 @@ def level(content: Content, folder: str) -> Iterator[Entry | Folder]:
 
 
 def _name(one: Entry | Folder) -> str:
-    from .artifacts.manifest import Folder
+    from ..artifacts.manifest import Folder
 
     return f"{one.name}/" if isinstance(one, Folder) else one.path.rpartition("/")[2]
 
 
 def level_row(one: Entry | Folder) -> tuple[Value, ...]:
     """Return the row of a file or a folder."""
-    from .artifacts.manifest import Folder
+    from ..artifacts.manifest import Folder
 
     count = one.entries if isinstance(one, Folder) else 1
     shown = f"{count:,}" if isinstance(one, Folder) else ""
@@ -163,7 +163,7 @@ def file_row(one: Entry) -> tuple[Value, ...]:
 
 def file_json(one: Entry | Folder, folder: str) -> dict[str, Any]:
     """Return what `--json` prints of a file, or of a folder that lies in `folder`."""
-    from .artifacts.manifest import Folder
+    from ..artifacts.manifest import Folder
 
     if isinstance(one, Folder):
         path = f"{folder}/{one.name}" if folder else one.name

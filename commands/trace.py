@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .display import count_of
+from ..display import count_of
 from .invocation import AsJson, invocation
 
 __all__ = ["register"]
@@ -41,7 +41,7 @@ def lineage(
     as_json: AsJson = False,
 ) -> None:
     """Trace a version back to raw data, or forward to what was made from it."""
-    from .lineage.render import lineage_document, lineage_tree
+    from ..lineage.render import lineage_document, lineage_tree
 
     call = invocation(context)
     with call.open() as store:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .display import Screen
+from ..display import Screen
 
 if TYPE_CHECKING:
-    from .artifacts.records import VersionRecord
-    from .artifacts.ref import Ref
-    from .settings import Settings
-    from .store import Store
+    from ..artifacts.records import VersionRecord
+    from ..artifacts.ref import Ref
+    from ..settings import Settings
+    from ..store import Store
 
 __all__ = ["AsJson", "Invocation", "invocation"]
 
@@ -28,36 +28,35 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 
 @dataclass(slots=True)
 class Invocation:
-    """What every command is given. `run` is the run that this process belongs to, if any."""
+    """What every command is given."""
 
     screen: Screen
     store: str | None = None
     database: str | None = None
     project: str | None = None
-    run: str | None = None
 
     def settings(self, url: str | None = None, database: str | None = None) -> Settings:
         """Settle which store is meant; arguments of the command come before the global options."""
-        from .store import settings_here
+        from ..store import settings_here
 
         return settings_here(url or self.store, database or self.database, project=self.project)
 
     def open(self) -> Store:
         """Open the store; NotFound where there is none."""
-        from .store import open_settings
+        from ..store import open_settings
 
         return open_settings(self.settings())
 
     def open_or_create(self) -> Store:
         """Open the store, and make the local default one where it is absent."""
-        from .store import open_or_create
+        from ..store import open_or_create
 
         return open_or_create(self.settings())
 
     @contextmanager
     def watched(self, store: Store, files: int | None = None, size: int | None = None) -> Iterator[None]:
         """Show the progress of what is done meanwhile, where somebody can see it; `size` is bytes."""
-        from .progress import watching
+        from ..progress import watching
 
         if not self.screen.err_terminal:
             yield
@@ -71,7 +70,7 @@ class Invocation:
 
     def resolve(self, store: Store, ref: str | Ref) -> VersionRecord:
         """Return the version that a ref means, and say so where a bare name was found in another project."""
-        from .artifacts.ref import Ref, fold_name
+        from ..artifacts.ref import Ref, fold_name
 
         meant = ref if isinstance(ref, Ref) else Ref.parse(ref)
         found = store.resolve(meant)

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .artifacts.artifact import Artifact
-from .artifacts.commit import Outcome, Proposal, commit_draft
-from .artifacts.ref import Ref, check_alias, check_tag, fold_name
-from .display import Screen, count_of
+from ..artifacts.artifact import Artifact
+from ..artifacts.commit import Outcome, Proposal, commit_draft
+from ..artifacts.ref import Ref, check_alias, check_tag, fold_name
+from ..display import Screen, count_of
+from ..lineage.printing import print_size
+from ..storage.errors import InvalidInput, InvalidName, NotFound
 from .invocation import Invocation
-from .lineage.printing import print_size
-from .storage.errors import InvalidInput, InvalidName, NotFound
 from .views import version_json
 
 if TYPE_CHECKING:
-    from .artifacts.catalog import Also
-    from .store import Store
+    from ..artifacts.catalog import Also
+    from ..store import Store
 
 __all__ = ["Request", "log_path", "parse_metadata", "report_outcome"]
 
@@ -114,11 +114,14 @@ def _type_of(store: Store, project: str, name: str) -> str | None:
 
 
 def _log_as_run(store: Store, proposal: Proposal, inputs: Sequence[str]) -> Outcome:
-    from .lineage.run import start_run
+    from ..lineage.capture import Capture
+    from ..lineage.run import start_run
+    from ..store import captures_nothing
 
     for ref in inputs:
         store.resolve(ref)  # before there is a run: a slip of the keyboard leaves none behind
-    with start_run(store, proposal.project, job_type="log") as run:
+    capture = Capture.none() if captures_nothing() else None
+    with start_run(store, proposal.project, job_type="log", capture=capture) as run:
         for ref in inputs:
             run.use_artifact(ref)
         also: Also = store.ledger.produced(run.id, proposal.metadata, lambda: None)

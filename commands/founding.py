@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from .settings import CONFIG, FOLDER, is_local, local_path
-from .storage.errors import Conflict, InvalidInput, NotFound
-from .store import create_settings, open_settings
+from ..settings import CONFIG, FOLDER, is_local, local_path
+from ..storage.errors import Conflict, InvalidInput, NotFound
+from ..store import create_settings, open_settings
 
 if TYPE_CHECKING:
-    from .display import Screen
+    from ..display import Screen
+    from ..store import Store
     from .invocation import Invocation
-    from .store import Store
 
 __all__ = ["Founding", "found_store", "report_founding", "without_password"]
 

@@ -1,25 +1,25 @@
 """Commands that log versions, list them, and fetch them.
 
-Parse, call, print. What a listing says is in `views.py`, what `show` says in `portrait.py`.
+Parse, call, print. What a listing says is in `views.py`, what `log` does in `intake.py`, and what `show` says in
+`portrait.py`.
 """
 
 from __future__ import annotations
 
-import shutil
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .display import count_of
+from ..display import count_of
+from ..lineage.printing import print_size
+from ..storage.errors import InvalidInput
 from .invocation import AsJson, Invocation, invocation
-from .lineage.printing import print_size
-from .storage.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from .artifacts.records import CollectionRecord, VersionRecord
-    from .store import Store
+    from ..artifacts.records import CollectionRecord, VersionRecord
+    from ..store import Store
 
 __all__ = ["register"]
 
@@ -94,9 +94,10 @@ def get(
     as_json: AsJson = False,
 ) -> None:
     """Download a version, verified; what is there already is not fetched again."""
-    from .artifacts.artifact import Artifact
-    from .artifacts.content import Content
-    from .artifacts.ref import Ref
+    from ..artifacts.artifact import Artifact
+    from ..artifacts.content import Content
+    from ..artifacts.ref import Ref
+    from ..store import inherited_run
     from .views import version_json
 
     call = invocation(context)
@@ -106,8 +107,9 @@ def get(
     prefix = (path if path is not None else meant.path or "").strip("/") or None
     with call.open() as store:
         version = call.resolve(store, meant)
-        if call.run is not None:
-            version = store.ledger.use(call.run, meant, store.project)
+        run = inherited_run()
+        if run is not None:  # what it fetches, its run has used
+            version = store.ledger.use(run, replace(meant, path=None), store.project)
         count, size = version.file_count, version.size
         if prefix is not None:
             chosen = [one.size for one in Content(version.digest, store.engine.chunks).walk(prefix)]
@@ -128,16 +130,15 @@ def cat(
     ref: Annotated[str, typer.Argument(metavar="REF/PATH", help="A file of a version: name:version/path.")],
 ) -> None:
     """Print one file of a version."""
-    from .artifacts.artifact import Artifact
-    from .artifacts.ref import Ref
+    from ..artifacts.artifact import Artifact
+    from ..artifacts.ref import Ref
 
     call = invocation(context)
     meant = Ref.parse(ref)
     if meant.path is None:
         raise InvalidInput(f"{ref} names no file; write NAME:VERSION/PATH (`art files NAME:VERSION` lists them)")
     with call.open() as store, Artifact.of(call.resolve(store, meant), store).open(meant.path) as file:
-        shutil.copyfileobj(file, sys.stdout.buffer, COPY)
-        sys.stdout.buffer.flush()
+        call.screen.raw(iter(lambda: file.read(COPY), b""))
 
 
 def ls(
@@ -166,7 +167,7 @@ def ls(
 def _list_collections(
     call: Invocation, collections: list[CollectionRecord], project: str | None, projects: list[str]
 ) -> None:
-    from .artifacts.ref import fold_name
+    from ..artifacts.ref import fold_name
     from .views import COLLECTIONS, collection_row
 
     screen = call.screen
@@ -182,7 +183,7 @@ def _list_collections(
 
 
 def _list_versions(call: Invocation, store: Store, name: str, *, everything: bool, as_json: bool) -> None:
-    from .artifacts.ref import Ref
+    from ..artifacts.ref import Ref
     from .views import VERSIONS, version_json, version_row
 
     meant = Ref.parse(name)
@@ -224,8 +225,8 @@ def files(
     as_json: AsJson = False,
 ) -> None:
     """List the files of a version, one level of its tree."""
-    from .artifacts.content import Content
-    from .artifacts.ref import Ref
+    from ..artifacts.content import Content
+    from ..artifacts.ref import Ref
     from .views import FILES, LEVEL, file_json, file_row, level, level_row
 
     call = invocation(context)
