@@ -287,11 +287,15 @@ def check_journal(engine: Engine, report: CheckReport) -> None:
         report.wrong("database", f"{len(here)} events are there, {seq} were recorded")
     if journalled < seq:
         report.notes.append(f"{seq - journalled} events are not in the journal yet; the next write puts them there")
+    written = {}
     try:
-        written = {event.seq or 0: event for event in engine.journal.events()}
+        for event in engine.journal.events():
+            written[event.seq or 0] = event
     except IntegrityError as error:
-        report.wrong("journal", str(error))
-        return
+        if len(written) < journalled:
+            report.wrong("journal", str(error))
+            return
+        report.notes.append(f"the next write mends this: {error}")  # half of a flush, which nobody was promised
     missing = [one for one in range(1, journalled + 1) if one not in written]
     if missing:
         report.wrong("journal", f"{len(missing)} events are missing, the first is {missing[0]}")

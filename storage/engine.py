@@ -15,7 +15,7 @@ from blake3 import blake3
 from .backends.base import Backend
 from .chunks import ChunkStore
 from .database import Database, Transaction
-from .errors import Conflict, NotFound
+from .errors import Conflict, IntegrityError, NotFound
 from .events import Fold
 from .journal import Journal
 from .layout import JOURNAL, MARKER
@@ -155,7 +155,9 @@ def _put_marker(backend: Backend, marker: Marker) -> Marker:
 
 def _read_marker(backend: Backend) -> Marker | None:
     try:
-        raw = backend.get(MARKER)
+        try:
+            return Marker.decode(backend.get(MARKER), backend.url)
+        except IntegrityError:  # what came wrong is asked for once more before it is called damaged
+            return Marker.decode(backend.get(MARKER), backend.url)
     except NotFound:
         return None
-    return Marker.decode(raw, backend.url)

@@ -30,7 +30,7 @@ def test_two_lines_do_everything_each_in_an_environment_of_its_own():
     lines = install_lines()
     assert len(lines) == 2
     assert all("\n" not in line for line in lines)
-    environments = [re.match(r"python3 -m venv (\S+) && ", line)[1] for line in lines]
+    environments = [re.match(r"python3 -m venv (?:--upgrade-deps )?(\S+) && ", line)[1] for line in lines]
     assert len(set(environments)) == 2
     for line, environment in zip(lines, environments, strict=True):
         for part in line.split(" && ")[1:]:

@@ -7,7 +7,7 @@ from sqlalchemy import delete, insert, update
 
 from lineart.artifacts.artifact import Artifact
 from lineart.storage.errors import Conflict, IntegrityError, StoreUnavailable
-from lineart.storage.layout import JOURNAL, MARKER, pack_key, parse_pack_key
+from lineart.storage.layout import JOURNAL, MARKER, journal_key, pack_key, parse_journal_key, parse_pack_key
 from lineart.storage.pack import PackBuilder, PackKind
 from lineart.storage.tables import PackState
 from lineart.store import create, open_settings
@@ -98,7 +98,11 @@ def test_packs_that_are_being_written_or_removed_are_not_looked_for(store, bench
 def test_a_missing_pack_is_found_and_what_it_takes_with_it_is_named(store, kind):
     big = entry(store, "model:v0", "weights/big.bin")
     root = store.artifact("model:v1")._held().record.digest
-    key = pack_of(store, {"small": entry(store, "model:v1", "more").digest, "page": root, "recipe": big.recipe}.get(kind) or entry(store, "model:v0", "notes.txt").digest)
+    key = pack_of(
+        store,
+        {"small": entry(store, "model:v1", "more").digest, "page": root, "recipe": big.recipe}.get(kind)
+        or entry(store, "model:v0", "notes.txt").digest,
+    )
     store.engine.backend.delete([key])
     said = problems(store)
     assert f"{key}: the pack is missing" in said
@@ -150,8 +154,7 @@ def test_a_flipped_bit_in_the_data_is_found_by_reading_it_and_the_path_is_named(
     found = store.engine.chunks.locate([entry(store, "model:v1", "more").digest])
     (location,) = found.values()
     bench.flip(store.engine.backend, location.object, location.offset + 5)
-    assert_clean_without_data = store.check()
-    assert assert_clean_without_data.clean
+    assert store.check().clean
     said = problems(store, read_data=True)
     assert location.object in said
     assert "p/model:v1/more" in said
@@ -195,6 +198,7 @@ def test_a_wrong_index_row_is_found(store, bench, column):
     change = update(bench.chunk).where(bench.chunk.c.digest == digest).values(wrong)
     store.engine.database.write(lambda tx: tx.execute(change))
     said = problems(store)
+    assert "p/model:v1/more" in said
     assert pack_of(store, digest) in said
     assert digest.hex() in said
 
@@ -247,7 +251,16 @@ def test_a_missing_object_of_the_journal_is_found_wherever_it_was(store):
         assert_clean(store)
 
 
-@pytest.mark.parametrize(("old", "new"), [(b'"model"', b'"medal"'), (b'"kind":"', b'"kind":"x'), (b"best", b"test"), (b'"reason":null', b'"reason":"me"'), (b"}\n", b"\n")])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"model"', b'"medal"'),
+        (b'"kind":"', b'"kind":"x'),
+        (b"best", b"test"),
+        (b'"reason":null', b'"reason":"me"'),
+        (b"}\n", b"\n"),
+    ],
+)
 def test_an_object_of_the_journal_that_says_something_else_is_found(store, bench, old, new):
     (key,) = [key for key in journal(store) if b"best" in store.engine.backend.get(key)]
     raw = store.engine.backend.get(key)
@@ -268,6 +281,26 @@ def test_events_that_wait_for_the_journal_are_a_note(store):
     store.engine.database.write(lambda tx: tx.record("project.created", "q", {"project": "q"}))
     assert_clean(store)
     assert "not in the journal yet" in store.check().notes[0]
+
+
+def test_half_a_flush_is_a_note_until_the_next_write_mends_it(store, bench):
+    event = store.engine.database.write(lambda tx: tx.record("project.created", "q", {"project": "q"}))
+    last = store.engine.database.store().seq
+    assert event.seq is None
+    store.engine.backend.put(journal_key(last, last, "0" * 16), [b'{"actor":'])
+    assert_clean(store)
+    assert any("mends" in note for note in store.check().notes)
+    store.promote("model:v0", "test")
+    assert_clean(store)
+    assert store.check().notes == []
+
+
+def test_a_journal_of_two_minds_is_found(store, bench):
+    (key,) = [key for key in journal(store) if b"best" in store.engine.backend.get(key)]
+    name = parse_journal_key(key)
+    other = store.engine.backend.get(key).replace(b'"best"', b'"test"')
+    store.engine.backend.put(journal_key(name.first, name.last, bench.name(other)[:8].hex()), [other])
+    assert "journal: " in problems(store)
 
 
 @pytest.mark.parametrize("column", ["file_count", "size"])
@@ -351,8 +384,8 @@ def test_a_check_beside_a_collector_raises_no_false_alarm(store, bench):
 
 
 def test_a_refused_log_leaves_the_store_clean(store, bench):
+    wrong = Artifact("model", type="dataset")
+    wrong.add_bytes(b"x", "x")
     with pytest.raises(Conflict):
-        wrong = Artifact("model", type="dataset")
-        wrong.add_bytes(b"x", "x")
         store.log(wrong)
     assert_clean(store)

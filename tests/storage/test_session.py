@@ -32,6 +32,14 @@ def quick(bench, tmp_path):
     made.close()
 
 
+def write(engine, *chunks):
+    """Put chunks of data into the bucket, and stop before the commit."""
+    with engine.session() as session:
+        for one in chunks:
+            session.add(one, DATA)
+        session.flush()
+
+
 def commit(engine, session):
     session.flush()
     engine.write(session.commit)
@@ -137,10 +145,7 @@ def test_a_pack_that_is_being_uploaded_is_not_offered_to_others(engine, bench):
 
 def test_what_an_interrupted_log_uploaded_is_found_by_the_next_try(engine, bench):
     contents = [bench.data(n) for n in range(3)]
-    with pytest.raises(KeyboardInterrupt), engine.session() as session:
-        session.add(bench.coded(*contents), DATA)
-        session.flush()
-        raise KeyboardInterrupt
+    write(engine, bench.coded(*contents))
     assert set(bench.states(engine).values()) == {PackState.UPLOADED}
     engine.backend.calls.clear()
     with engine.session() as session:
@@ -224,9 +229,8 @@ def test_a_pack_whose_session_or_registration_ended_during_the_upload_is_never_i
             bench.run(engine, how)
 
     engine.backend.on = end
-    with pytest.raises(PacksGone), engine.session() as session:
-        session.add(bench.coded(bench.data(1)), DATA)
-        session.flush()
+    with pytest.raises(PacksGone):
+        write(engine, bench.coded(bench.data(1)))
     assert bench.index(engine) == set()
     assert PackState.UPLOADED not in bench.states(engine).values()
 
@@ -288,12 +292,12 @@ def in_threads(count, work):
 def test_many_threads_lose_no_chunk_and_store_none_twice(engine, bench):
     contents = [bench.data(n, 20_000) for n in range(400)]
 
-    def write(n):
+    def work(n):
         for one in contents[n * 20 :] + contents[: n * 20]:
             session.put(bench.name(one), one, DATA)
 
     with engine.session() as session:
-        in_threads(6, write)
+        in_threads(6, work)
         commit(engine, session)
     index = bench.index(engine)
     assert {digest for digest, _ in index} == {bench.name(one) for one in contents}
@@ -324,7 +328,7 @@ def test_at_most_four_packs_are_in_memory(quick, bench, writers):
     backend.on = weigh
     body = bench.data(0, 4 * MIB)
 
-    def write(n):
+    def work(n):
         for turn in range(3):
             session.add((large(body, n, turn, k) for k in range(20)), DATA)
             session.add([Encoded(bench.name(b"page %d %d" % (n, turn)), b"page", 4, 0)], META)
@@ -336,7 +340,7 @@ def test_at_most_four_packs_are_in_memory(quick, bench, writers):
 
     gc.collect()
     with Session(ChunkStore(backend, quick.database), "ann") as session:
-        in_threads(writers, write)
+        in_threads(writers, work)
         session.flush()
     assert len(most) >= 10 * writers
     assert max(most) <= 4
@@ -360,9 +364,8 @@ def fail(error, first=1):
 
 def test_an_error_of_an_upload_comes_out_and_leaves_nothing_visible(engine, bench):
     engine.backend.on = fail(StoreUnavailable("no space left"))
-    with pytest.raises(StoreUnavailable, match="no space"), engine.session() as session:
-        session.add(bench.coded(bench.data(1)), DATA)
-        session.flush()
+    with pytest.raises(StoreUnavailable, match="no space"):
+        write(engine, bench.coded(bench.data(1)))
     assert bench.index(engine) == set()
     assert set(bench.states(engine).values()) == {PackState.UPLOADING}
     assert bench.count(engine, "session") == 0
@@ -370,9 +373,8 @@ def test_an_error_of_an_upload_comes_out_and_leaves_nothing_visible(engine, benc
 
 def test_an_error_of_an_upload_stops_the_adding_of_more(quick, bench):
     quick.backend.on = fail(StoreUnavailable("no space left"))
-    with pytest.raises(StoreUnavailable, match="no space"), quick.session() as session:
-        for n in range(80):
-            session.add(_large(bench, n), DATA)
+    with pytest.raises(StoreUnavailable, match="no space"):
+        write(quick, *(_large(bench, n) for n in range(80)))
     assert len(quick.backend.packs()) <= 5
 
 
@@ -434,10 +436,11 @@ def test_a_transaction_that_is_undone_leaves_the_packs_uncommitted(engine, bench
         session.commit(tx)
         raise Conflict("somebody else was first")
 
-    with pytest.raises(Conflict, match="first"), engine.session() as session:
+    with engine.session() as session:
         session.add(bench.coded(bench.data(1)), DATA)
         session.flush()
-        engine.write(work)
+        with pytest.raises(Conflict, match="first"):
+            engine.write(work)
     assert set(bench.states(engine).values()) == {PackState.UPLOADED}
 
 
@@ -450,16 +453,16 @@ def test_closing_again_and_closing_after_failures_is_fine(engine, bench):
     session.close()
     session.close()
     assert bench.count(engine, "session") == 0
-    with pytest.raises((LineartError, RuntimeError)):
+    with pytest.raises(StoreUnavailable):
         session.add(bench.coded(bench.data(2)), DATA)
-        session.flush()
 
 
 def test_where_the_database_is_away_at_the_end_the_error_is_still_the_first_one(quick, bench):
     database = bench.Unwritable(quick.database)
     database.refused = False
-    with pytest.raises(ZeroDivisionError), Session(ChunkStore(quick.backend, database), "ann"):
-        database.refused = True
+    session = Session(ChunkStore(quick.backend, database), "ann")
+    database.refused = True
+    with pytest.raises(ZeroDivisionError), session:
         raise ZeroDivisionError
     assert bench.count(quick, "session") == 1  # it expires by itself
 

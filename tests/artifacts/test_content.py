@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import io
+import random
+
+import pytest
+from blake3 import blake3
+
+from lineart.artifacts.manifest import Folder
+from lineart.storage.errors import InvalidName, NotFound
+
+MIB = 1 << 20
+LARGE = blake3(b"large").digest(length=5 * MIB + 123)
+FILES = {"a": b"alpha", "empty": b"", "sub/large": LARGE, "sub/x": b"1", "sub/deep/y": b"22"}
+
+
+@pytest.fixture
+def version(log):
+    return log(files=FILES)
+
+
+def test_bytes_are_read_without_a_download(version, tmp_path):
+    for path, data in FILES.items():
+        assert version.read_bytes(path) == data
+        assert version[path].read_bytes() == data
+        with version.open(path) as file:
+            assert file.read() == data
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_a_stream_seeks_as_a_file_does(version):
+    chooser = random.Random(7)
+    with version.open("sub/large") as file, io.BytesIO(LARGE) as model:
+        assert file.seekable()
+        assert file.readable()
+        assert not file.writable()
+        for _ in range(60):
+            whence = chooser.choice([io.SEEK_SET, io.SEEK_CUR, io.SEEK_END])
+            offset = chooser.randint(-len(LARGE) // 3, len(LARGE))
+            try:
+                expected = model.seek(offset, whence) if whence == io.SEEK_SET or offset >= 0 else None
+            except ValueError:
+                expected = None
+            if expected is None:
+                continue
+            assert file.seek(offset, whence) == expected
+            size = chooser.choice([0, 1, 100, MIB, 3 * MIB])
+            assert file.read(size) == model.read(size)
+            assert file.tell() == model.tell()
+
+
+def test_a_seek_that_means_nothing_is_a_value_error(version):
+    with version.open("a") as file:
+        for arguments in ((-1,), (-10, io.SEEK_END), (0, 7)):
+            with pytest.raises(ValueError, match="seek|whence"):
+                file.seek(*arguments)
+        file.seek(1000)
+        assert file.read() == b""
+
+
+def test_a_stream_reads_lines(store, log):
+    log("lines", {"t": b"one\ntwo\n"})
+    with io.TextIOWrapper(store.artifact("lines").open("t")) as text:
+        assert list(text) == ["one\n", "two\n"]
+
+
+def test_what_is_not_a_file_says_so(version):
+    for read in (version.read_bytes, version.open, version.__getitem__):
+        with pytest.raises(NotFound, match="'sub' is a folder"):
+            read("sub")
+        with pytest.raises(NotFound, match="'nothing' not found"):
+            read("nothing")
+        with pytest.raises((NotFound, InvalidName)):
+            read("../a")
+
+
+def test_files_come_lazily_in_order_and_by_prefix(version):
+    assert [one.path for one in version.files()] == sorted(FILES)
+    assert [one.path for one in version.files("sub/deep")] == ["sub/deep/y"]
+    assert [(one.path, one.size) for one in version.files("a")] == [("a", 5)]
+    assert next(version.files()).digest.hex() == blake3(b"alpha").hexdigest()
+    with pytest.raises(NotFound, match="it holds a, empty, sub/"):
+        next(version.files("su"))
+
+
+def test_one_level_can_be_listed(version):
+    content = version._held().content
+    names = [one.name if isinstance(one, Folder) else one.path for one in content.children("sub")]
+    assert names == ["deep", "sub/large", "sub/x"]
