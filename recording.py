@@ -10,11 +10,12 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from .environment import captures_nothing, export_run, inherited_run, settings_here
 from .lineage import process
 from .lineage.capture import Capture
 from .lineage.run import Run, join_run, start_run
 from .settings import Settings
-from .store import Store, captures_nothing, export_run, inherited_run, open_or_create, open_settings, settings_here
+from .store import Store, open_or_create, open_settings
 
 if TYPE_CHECKING:
     from .artifacts.artifact import Artifact
@@ -40,8 +41,8 @@ def init(
 ) -> Run:
     """Start a run in the store that applies here, make it the current one, and return it.
 
-    Use it as a context manager: an exception or `sys.exit(1)` makes the run `failed`. `config` is a mapping, a Namespace
-    or a dataclass. With `entity` the project is `entity/project`. A local store that does not exist yet is made. In a
+    Use it as a context manager: an exception or `sys.exit(1)` makes the run `failed`. `config` is a mapping, a
+    Namespace or a dataclass. With `entity` the project is `entity/project`. A local store that does not exist yet is made. In a
     process whose parent is in a run (`LINEART_RUN_ID`), it joins that run instead, and does not end it.
 
     >>> with lineart.init(project="digits", config={"seed": 7}) as run:       # doctest: +SKIP
@@ -75,7 +76,7 @@ def init(
 def use_artifact(ref: str | Ref, type: str | None = None) -> Artifact:  # noqa: A002 - the interface's word
     """Return the version that a ref means, and record that the current run used it.
 
-    Outside any run, one is opened for the process. Raises NotFound, saying what there is, where there is no such version.
+    Outside any run, one is opened for the process. Raises NotFound, saying what there is, where there is no version.
 
     >>> lineart.use_artifact("dataset:v3").download()       # doctest: +SKIP
     """

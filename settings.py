@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from .storage.errors import InvalidInput
 
@@ -37,12 +38,18 @@ class Settings:
 
 def is_local(url: str) -> bool:
     """Whether a store's URL is a folder of this machine."""
-    return "://" not in url or url.startswith("file://")
+    scheme, separator, _ = url.partition("://")
+    return not separator or scheme.lower() in {"file", "local"}
 
 
 def local_path(url: str) -> Path:
-    """Return the folder of a local store."""
-    return Path(url.removeprefix("file://")).expanduser().absolute()
+    """Return the folder of a local store; InvalidInput for a file URL that names another machine."""
+    if "://" not in url:
+        return Path(url).expanduser().absolute()
+    parts = urlsplit(url)
+    if parts.netloc not in {"", "localhost"}:
+        raise InvalidInput(f"a file URL names a path of this machine: file:///path, not {url}")
+    return Path(unquote(parts.path)).absolute()
 
 
 def sqlite_url(settings: Settings, user_data: Path) -> str:
@@ -70,22 +77,31 @@ def find_settings(
     """
     configured, source = _configured(here, user_config)
     store = configured.get("store", {})
+    named = environ.get("LINEART_STORE")  # one that is empty is as good as none
     if url is not None:
         origin, implicit = "the URL given", False
-    elif "LINEART_STORE" in environ:
-        url, origin, implicit = environ["LINEART_STORE"], "LINEART_STORE", True
+    elif named:
+        url, origin, implicit = named, "LINEART_STORE", True
     elif "url" in store:
         url, origin, implicit = store["url"], source, False
     else:
         url, origin, implicit = str(user_data / "store"), "the default", True
-    same = url == store.get("url")
+    same = url.rstrip("/") == store.get("url", "").rstrip("/")
+    # A database is shared by whoever uses one store: it must never be taken for a folder that somebody else named.
+    theirs = not is_local(url) or implicit or url == named
     return Settings(
         url=url,
-        database=database or environ.get("LINEART_DATABASE") or (store.get("database") if same else None),
+        database=database
+        or (environ.get("LINEART_DATABASE") if theirs else None)
+        or (store.get("database") if same else None),
         project=project or environ.get("LINEART_PROJECT") or store.get("project") or "default",
         downloads=Path(environ.get("LINEART_ARTIFACT_DIR") or store.get("downloads") or "artifacts"),
         storage_options=dict(
-            storage_options if storage_options is not None else configured.get("storage_options", {}) if same else {}
+            storage_options
+            if storage_options is not None
+            else configured.get("storage_options", {})
+            if same or "url" not in store
+            else {}
         ),
         implicit=implicit and is_local(url),
         source=origin,
@@ -116,6 +132,8 @@ def _read(path: Path) -> dict[str, Any]:
                     f"{path}: {key!r} is not a setting of [{section}]; there are {', '.join(sorted(allowed))}"
                 )
     url = data.get("store", {}).get("url")
+    if url == "":
+        raise InvalidInput(f"{path}: the url of [store] is empty")
     if url is not None and "://" not in url:  # a relative folder is relative to the file that names it
         data["store"]["url"] = str((path.parent / Path(url).expanduser()).absolute())
     return data

@@ -1,29 +1,26 @@
 """The store: one location opened, and everything that can be asked of it.
 
-Ties the parts together and is, with `cli`, the only one that reads the environment. Must not hold logic of its own.
+Ties the parts together. Must not hold logic of its own.
 """
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import platformdirs
-
 from .artifacts.artifact import Artifact
 from .artifacts.catalog import Also, Catalog
 from .artifacts.collection import FOLDS as ARTIFACT_FOLDS
 from .artifacts.commit import Proposal, commit_draft
 from .artifacts.ref import LATEST, Ref, check_alias
+from .environment import actor, settings_here, user_data
 from .lineage.ledger import Ledger
 from .lineage.runs import FOLDS as RUN_FOLDS
-from .settings import Settings, find_settings, is_local, local_path, sqlite_url
+from .settings import Settings, is_local, local_path, sqlite_url
 from .storage.backends import open_backend
 from .storage.engine import Engine
 from .storage.errors import Conflict, InvalidInput, NotFound
@@ -35,34 +32,13 @@ if TYPE_CHECKING:
 
     from .artifacts.records import CollectionRecord, VersionRecord
     from .artifacts.upload import Progress
-    from .lineage.run import Run
     from .lineage.runs import RunRecord
     from .storage.check import CheckReport
 
-__all__ = ["Store", "create", "open", "settings_here"]
+__all__ = ["Store", "create", "create_settings", "open", "open_or_create", "open_settings"]
 
 FOLDS = {**ARTIFACT_FOLDS, **RUN_FOLDS}
-RUN_VARIABLE = "LINEART_RUN_ID"
 APPEARS = 10.0  # seconds that a store another process is making right now is waited for
-
-
-def settings_here(
-    url: str | os.PathLike[str] | None = None,
-    database: str | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    project: str | None = None,
-) -> Settings:
-    """Settle which store is meant, by this process's environment and working directory."""
-    return find_settings(
-        None if url is None else os.fspath(url),
-        database,
-        storage_options,
-        project,
-        environ=os.environ,
-        here=Path.cwd(),
-        user_config=platformdirs.user_config_path("lineart"),
-        user_data=platformdirs.user_data_path("lineart"),
-    )
 
 
 def open(  # noqa: A001 - lineart.open is the interface
@@ -100,9 +76,9 @@ def create(
 def open_settings(settings: Settings) -> Store:
     """Open the store that settings name."""
     backend = open_backend(settings.url, settings.storage_options)
-    database = settings.database or sqlite_url(settings, platformdirs.user_data_path("lineart"))
+    database = settings.database or sqlite_url(settings, user_data())
     try:
-        return Store(Engine.open(backend, database, actor=_actor(), folds=FOLDS), settings)
+        return Store(Engine.open(backend, database, actor=actor(), folds=FOLDS), settings)
     except NotFound as error:
         backend.close()
         if settings.database is None and not is_local(settings.url):
@@ -124,7 +100,7 @@ def create_settings(settings: Settings, *, single_machine: bool = False) -> Stor
                 f"{settings.url} needs a database that everybody who uses it shares: give database=postgresql://… "
                 "(--database), or single_machine=True (--single-machine) if only this machine will ever write to it"
             )
-        database = sqlite_url(settings, platformdirs.user_data_path("lineart"))
+        database = sqlite_url(settings, user_data())
         Path(database.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     elif single_machine:
         raise InvalidInput("give a database or single_machine=True, not both")
@@ -132,7 +108,7 @@ def create_settings(settings: Settings, *, single_machine: bool = False) -> Stor
         local_path(settings.url).mkdir(parents=True, exist_ok=True)
     backend = open_backend(settings.url, settings.storage_options)
     try:
-        engine = Engine.create(backend, database, actor=_actor(), folds=FOLDS, single_machine=single_machine)
+        engine = Engine.create(backend, database, actor=actor(), folds=FOLDS, single_machine=single_machine)
     except BaseException:
         backend.close()
         raise
@@ -308,44 +284,3 @@ class Store:
     def progress(self, what: str) -> Progress | None:
         """Return what is to be told of long work, if anybody watches."""
         return self.watch(what) if self.watch is not None else None
-
-
-_exported: list[str] = []  # ids of the runs of this process that its children join, the innermost last
-
-
-def inherited_run() -> str | None:
-    """Return the id of the run that a parent process asked this one to join."""
-    given = os.environ.get(RUN_VARIABLE)
-    return None if given in _exported else given or None
-
-
-def export_run(run: Run) -> Run:
-    """Let processes that are started from now on join a run, until it ends."""
-    before = os.environ.get(RUN_VARIABLE)
-
-    def withdraw(ended: Run) -> None:
-        if ended.id in _exported:
-            _exported.remove(ended.id)
-        if os.environ.get(RUN_VARIABLE) == ended.id:
-            os.environ.pop(RUN_VARIABLE)
-            if before is not None:
-                os.environ[RUN_VARIABLE] = before
-
-    _exported.append(run.id)
-    os.environ[RUN_VARIABLE] = run.id
-    run.at_end.append(withdraw)
-    return run
-
-
-def captures_nothing() -> bool:
-    """Whether the user wants nothing remembered of code and environment."""
-    return os.environ.get("LINEART_CAPTURE", "").lower() == "none"
-
-
-def _actor() -> str:
-    """Say who this is: user@host."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

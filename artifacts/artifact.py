@@ -24,37 +24,12 @@ from .tree import walk_tree
 if TYPE_CHECKING:
     import networkx
 
-    from .logged import Difference, Home, LoggedVersion
+    from .logged import Difference, Home, LoggedEntry, LoggedVersion
     from .records import VersionRecord
 
-__all__ = ["Artifact", "LoggedEntry"]
+__all__ = ["Artifact"]
 
 StrPath = str | os.PathLike[str]
-
-
-class LoggedEntry:
-    """One file of a logged artifact."""
-
-    def __init__(self, path: str, size: int, digest: bytes, logged: LoggedVersion) -> None:
-        self.path = path
-        self.size = size
-        self.digest = Digest(digest)
-        self._logged = logged
-
-    def __repr__(self) -> str:
-        return f"<{self._logged.record.name}/{self.path}, {self.size:,} bytes>"
-
-    def download(self, root: StrPath | None = None) -> Path:
-        """Put this one file below a folder, as `Artifact.download` does, and return its path."""
-        return self._logged.download(None if root is None else Path(root), self.path) / self.path
-
-    def open(self) -> io.BufferedReader:
-        """Open it as a seekable stream of bytes, without a download."""
-        return self._logged.content.open(self.path)
-
-    def read_bytes(self) -> bytes:
-        """Return its content, verified."""
-        return self._logged.content.read(self.path)
 
 
 class Artifact:
@@ -273,13 +248,13 @@ class Artifact:
         """Yield its files, lazily, in the order of their paths."""
         logged = self._held()
         for entry in logged.content.walk(prefix):
-            yield LoggedEntry(entry.path, entry.size, entry.digest, logged)
+            yield logged.hold(entry)
 
     def __getitem__(self, path: str) -> LoggedEntry:
         """Return one file; NotFound where there is none."""
         logged = self._held()
         entry = logged.content.entry(path)
-        return LoggedEntry(entry.path, entry.size, entry.digest, logged)
+        return logged.hold(entry)
 
     def open(self, path: str, mode: Literal["rb"] = "rb") -> io.BufferedReader:
         """Open one file as a seekable stream of bytes, without a download."""

@@ -7,11 +7,10 @@ transaction. Records are read in batches, so that a graph of many versions costs
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, select
 
 from ..storage import tables as storage_tables
 from ..storage.database import Transaction
@@ -30,6 +29,7 @@ from .collection import (
     require_type,
     settle_version,
 )
+from .reading import read_collections, read_records
 from .records import Change, CollectionRecord, VersionRecord
 from .ref import LATEST, Ref, check_alias, check_name, check_project, check_tag, fold_name
 from .suggest import absent_collection, absent_version
@@ -61,7 +61,7 @@ class Catalog:
 
     def records(self, ids: Iterable[int]) -> dict[int, VersionRecord]:
         """Return versions by row id."""
-        return self.engine.database.read(lambda connection: _records(connection, list(ids)))
+        return self.engine.database.read(lambda connection: read_records(connection, list(ids)))
 
     def projects(self) -> list[str]:
         """Return the names of all projects."""
@@ -70,7 +70,7 @@ class Catalog:
 
     def collections(self, project: str | None = None) -> list[CollectionRecord]:
         """Return the collections of a project, or of all, in the order of their names."""
-        return self.engine.database.read(lambda connection: _collections(connection, project))
+        return self.engine.database.read(lambda connection: read_collections(connection, project))
 
     def versions(self, ref: Ref, project: str) -> list[VersionRecord]:
         """Return every version of a collection in the order of their numbers, deleted ones included."""
@@ -78,7 +78,7 @@ class Catalog:
         def work(connection: Connection) -> list[VersionRecord]:
             found = self._find_collection(connection, ref, project)
             ids = select(_version.c.id).where(_version.c.collection == found).order_by(_version.c.number)
-            return list(_records(connection, list(connection.execute(ids).scalars())).values())
+            return list(read_records(connection, list(connection.execute(ids).scalars())).values())
 
         return self.engine.database.read(work)
 
@@ -129,10 +129,11 @@ class Catalog:
             session.commit(tx)
             version, is_new = settle_version(tx, collection, new, aliases)
             if tags:
-                self._edit(tx, version, {"tags": sorted({*_records(tx.connection, [version])[version].tags, *tags})})
+                known = read_records(tx.connection, [version])[version].tags
+                self._edit(tx, version, {"tags": sorted({*known, *tags})})
             if also is not None:
                 also(tx, version, is_new)
-            return _records(tx.connection, [version])[version], is_new
+            return read_records(tx.connection, [version])[version], is_new
 
         return self.engine.write(work)
 
@@ -143,11 +144,11 @@ class Catalog:
 
         def work(tx: Transaction) -> VersionRecord:
             collection = open_collection(tx, version.project, version.collection, None)
-            current = _records(tx.connection, [version.id])[version.id]
+            current = read_records(tx.connection, [version.id])[version.id]
             if current.state != "live":
                 raise Conflict(f"{version.ref} is {current.state}; an alias cannot mean it")
             move_alias(tx, collection, alias, version.number, reason=reason, expect=expect)
-            return _records(tx.connection, [version.id])[version.id]
+            return read_records(tx.connection, [version.id])[version.id]
 
         return self.engine.write(work)
 
@@ -157,7 +158,7 @@ class Catalog:
         def work(tx: Transaction) -> VersionRecord:
             collection = open_collection(tx, version.project, version.collection, None)
             remove_alias(tx, collection, alias, reason=reason)
-            return _records(tx.connection, [version.id])[version.id]
+            return read_records(tx.connection, [version.id])[version.id]
 
         return self.engine.write(work)
 
@@ -171,7 +172,7 @@ class Catalog:
 
         def work(tx: Transaction) -> VersionRecord:
             collection = open_collection(tx, version.project, version.collection, None)
-            current = _records(tx.connection, [version.id])[version.id]
+            current = read_records(tx.connection, [version.id])[version.id]
             edited = dict(change.words)
             tags = ({*current.tags} | {*change.tags.given}) - {*change.tags.taken}
             if tags != {*current.tags}:
@@ -185,7 +186,7 @@ class Catalog:
             for alias in change.aliases.taken:
                 if alias in current.aliases:
                     remove_alias(tx, collection, alias)
-            return _records(tx.connection, [version.id])[version.id]
+            return read_records(tx.connection, [version.id])[version.id]
 
         return self.engine.write(work)
 
@@ -194,7 +195,7 @@ class Catalog:
         return make_project(tx, name)
 
     def _edit(self, tx: Transaction, version: int, changes: Mapping[str, Any]) -> None:
-        record = _records(tx.connection, [version])[version]
+        record = read_records(tx.connection, [version])[version]
         data = {"project": record.project, "collection": record.collection, "number": record.number, **changes}
         tx.record("version.edited", f"{record.project}/{record.collection}", data)
 
@@ -203,7 +204,7 @@ class Catalog:
         found = _choose(connection, collection, ref)
         if found is None:
             raise absent_version(connection, collection, ref)
-        return _records(connection, [found])[found]
+        return read_records(connection, [found])[found]
 
     def _find_collection(self, connection: Connection, ref: Ref, project: str, *, guess: bool = True) -> int:
         """Return the row id of the collection that a ref names, by the rule for bare names."""
@@ -267,86 +268,3 @@ def _events(connection: Connection, subject: str, until: int | None = None) -> l
 
 def _moves(event: Event, alias: str) -> bool:
     return event.kind in {"alias.set", "alias.removed"} and fold_name(event.data["alias"]) == fold_name(alias)
-
-
-def _records(connection: Connection, ids: Sequence[int]) -> dict[int, VersionRecord]:
-    """Return versions by row id, in the order asked for."""
-    joined = _version.join(_collection, _collection.c.id == _version.c.collection).join(
-        _project, _project.c.id == _collection.c.project
-    )
-    wanted = select(
-        _version, _collection.c.name.label("name"), _collection.c.type, _project.c.name.label("owner")
-    ).select_from(joined)
-    found: dict[int, VersionRecord] = {}
-    for start in range(0, len(ids), BATCH):
-        part = ids[start : start + BATCH]
-        aliases, tags = (
-            _names(connection, part, _alias.c.version, _alias.c.name),
-            _names(connection, part, _tag.c.version, _tag.c.name),
-        )
-        for row in connection.execute(wanted.where(_version.c.id.in_(part))):
-            found[row.id] = VersionRecord(
-                id=row.id,
-                project=row.owner,
-                collection=row.name,
-                type=row.type,
-                number=row.number,
-                digest=row.digest,
-                size=row.size,
-                file_count=row.file_count,
-                state=row.state,
-                created=row.created,
-                deleted=row.deleted,
-                actor=row.actor,
-                description=row.description,
-                metadata=json.loads(row.data),
-                aliases=tuple(aliases[row.id]),
-                tags=tuple(tags[row.id]),
-            )
-    return {one: found[one] for one in ids if one in found}
-
-
-def _names(connection: Connection, ids: Sequence[int], version: Any, name: Any) -> dict[int, list[str]]:
-    out: dict[int, list[str]] = defaultdict(list)
-    for row in connection.execute(select(version, name).where(version.in_(ids)).order_by(name)):
-        out[row[0]].append(row[1])
-    return out
-
-
-def _collections(connection: Connection, project: str | None) -> list[CollectionRecord]:
-    joined = _collection.join(_project, _project.c.id == _collection.c.project)
-    wanted = select(_collection, _project.c.name.label("owner")).select_from(joined)
-    if project is not None:
-        wanted = wanted.where(_project.c.key == fold_name(project))
-    found = connection.execute(wanted.order_by(_project.c.key, _collection.c.key)).all()
-    ids = [row.id for row in found]
-    live = select(_version.c.collection, func.count().label("n"), func.max(_version.c.created).label("updated"))
-    counted = {
-        row.collection: row
-        for row in connection.execute(
-            live.where(_version.c.collection.in_(ids), _version.c.state == "live").group_by(_version.c.collection)
-        )
-    }
-    named = select(_alias.c.collection, _alias.c.name, _version.c.number, _version.c.size).join(
-        _version, _version.c.id == _alias.c.version
-    )
-    aliases: dict[int, dict[str, int]] = defaultdict(dict)
-    sizes: dict[int, int] = {}
-    for row in connection.execute(named.where(_alias.c.collection.in_(ids)).order_by(_alias.c.name)):
-        aliases[row.collection][row.name] = row.number
-        if row.name == LATEST:
-            sizes[row.collection] = row.size
-    return [
-        CollectionRecord(
-            project=row.owner,
-            name=row.name,
-            type=row.type,
-            description=row.description,
-            versions=counted[row.id].n if row.id in counted else 0,
-            latest=aliases[row.id].get(LATEST),
-            size=sizes.get(row.id, 0),
-            updated=counted[row.id].updated if row.id in counted else row.created,
-            aliases=aliases[row.id],
-        )
-        for row in found
-    ]

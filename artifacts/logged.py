@@ -5,6 +5,7 @@ Knows content, places and records; must not know drafts or runs.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..storage.digest import Digest
 from ..storage.errors import Conflict, NotFound, VerifyError
 from .content import Content
 from .download import Report, compare, fetch, platform_here, require_writable
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from .records import VersionRecord
     from .upload import Progress
 
-__all__ = ["Difference", "Home", "LoggedVersion"]
+__all__ = ["Difference", "Home", "LoggedEntry", "LoggedVersion"]
 
 
 class Home(Protocol):
@@ -79,6 +81,10 @@ class LoggedVersion:
         """Raise NotFound where the version's bytes are gone for good."""
         if self.record.state == "purged":
             raise NotFound(f"{self.record.ref} was deleted and its bytes are gone; its history is still there")
+
+    def hold(self, entry: Entry) -> LoggedEntry:
+        """Return one of its entries as what users hold."""
+        return LoggedEntry(entry.path, entry.size, entry.digest, self)
 
     def default_root(self) -> Path:
         """Return where `download()` puts this version: `<downloads>/<project>/<collection>-v<number>`."""
@@ -168,6 +174,31 @@ class LoggedVersion:
     def _fetch(self, place: Place, prefix: str | None) -> None:
         progress = self.home.progress(f"get {self.record.name}")
         fetch(self.content.walk(prefix), self.content.chunks, place, progress)
+
+
+class LoggedEntry:
+    """One file of a logged artifact."""
+
+    def __init__(self, path: str, size: int, digest: bytes, logged: LoggedVersion) -> None:
+        self.path = path
+        self.size = size
+        self.digest = Digest(digest)
+        self._logged = logged
+
+    def __repr__(self) -> str:
+        return f"<{self._logged.record.name}/{self.path}, {self.size:,} bytes>"
+
+    def download(self, root: str | os.PathLike[str] | None = None) -> Path:
+        """Put this one file below a folder, as `Artifact.download` does, and return its path."""
+        return self._logged.download(None if root is None else Path(root), self.path) / self.path
+
+    def open(self) -> io.BufferedReader:
+        """Open it as a seekable stream of bytes, without a download."""
+        return self._logged.content.open(self.path)
+
+    def read_bytes(self) -> bytes:
+        """Return its content, verified."""
+        return self._logged.content.read(self.path)
 
 
 def _files_below(folder: Path) -> Iterator[str]:

@@ -114,9 +114,9 @@ def _type_of(store: Store, project: str, name: str) -> str | None:
 
 
 def _log_as_run(store: Store, proposal: Proposal, inputs: Sequence[str]) -> Outcome:
+    from ..environment import captures_nothing
     from ..lineage.capture import Capture
     from ..lineage.run import start_run
-    from ..store import captures_nothing
 
     for ref in inputs:
         store.resolve(ref)  # before there is a run: a slip of the keyboard leaves none behind

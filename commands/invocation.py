@@ -37,7 +37,7 @@ class Invocation:
 
     def settings(self, url: str | None = None, database: str | None = None) -> Settings:
         """Settle which store is meant; arguments of the command come before the global options."""
-        from ..store import settings_here
+        from ..environment import settings_here
 
         return settings_here(url or self.store, database or self.database, project=self.project)
 

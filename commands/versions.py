@@ -97,7 +97,7 @@ def get(
     from ..artifacts.artifact import Artifact
     from ..artifacts.content import Content
     from ..artifacts.ref import Ref
-    from ..store import inherited_run
+    from ..environment import inherited_run
     from .views import version_json
 
     call = invocation(context)

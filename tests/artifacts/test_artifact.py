@@ -245,7 +245,9 @@ def test_a_logged_artifact_is_opened_for_reading_only(log):
             logged.open("a.txt", mode)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "-a", ".a", "1", "123", "and", "OR", "nöt", "x" * 129, "a:b", "a\0"])
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a/b", "-a", ".a", "1", "123", "and", "OR", "nöt", "x" * 129, "a:b", "a\0"]
+)
 def test_names_outside_the_grammar_are_refused_at_once(name):
     with pytest.raises(InvalidName):
         lineart.Artifact(name)

@@ -114,7 +114,9 @@ def test_equal_content_that_was_deleted_and_logged_again_is_not_ambiguous(store)
     )
     forge(store, "model", digest)
     assert store.resolve("model@b3:cdcdcdcd").number == 1
-    store.engine.database.write(lambda tx: tx.connection.exec_driver_sql("UPDATE version SET state = 'purged' WHERE number = 1"))
+    store.engine.database.write(
+        lambda tx: tx.connection.exec_driver_sql("UPDATE version SET state = 'purged' WHERE number = 1")
+    )
     assert store.resolve(f"model@b3:{'cd' * 32}").number == 1
 
 

@@ -353,7 +353,9 @@ def test_paths_too_long_for_the_system_are_refused_before_anything_is_written(lo
 
 
 def test_odd_names_that_posix_can_hold_are_written(log, tmp_path, tree):
-    files = dict.fromkeys(["%2e%2e", "a\\b", "C:\\x", "CON", "a.", "A", "nl\n", "\x1b[2J", "-rf", "~", "ä", "a\u0308"], b"1")
+    files = dict.fromkeys(
+        ["%2e%2e", "a\\b", "C:\\x", "CON", "a.", "A", "nl\n", "\x1b[2J", "-rf", "~", "ä", "a\u0308"], b"1"
+    )
     assert tree(log(files=files).download(tmp_path / "out")) == files
 
 
@@ -427,7 +429,9 @@ def test_a_manifest_with_a_path_outside_the_rules_is_refused(forger, tmp_path, t
 
 
 def test_a_manifest_that_is_none_is_refused(forger, tmp_path, tree):
-    for number, page in enumerate([b"", b"\x00", b"not msgpack", b"\x93\x01\x00", noise(2 * MIB), b"\x93\x01\x00\xdd\xff\xff\xff\xff"]):
+    for number, page in enumerate(
+        [b"", b"\x00", b"not msgpack", b"\x93\x01\x00", noise(2 * MIB), b"\x93\x01\x00\xdd\xff\xff\xff\xff"]
+    ):
         if page:
             version = forger.log(lambda f, page=page: page, name=f"forged-{number}")
             with pytest.raises(IntegrityError):
@@ -646,5 +650,3 @@ def test_a_full_disk_at_the_destination_leaves_no_rest(tmp_path, make, tree, exi
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("/b\n"), done.stderr
     assert tree(out.parent) in ({}, {"out/": b""}, {"out/a": b"1"})
-
-
