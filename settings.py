@@ -78,6 +78,7 @@ def find_settings(
     configured, source = _configured(here, user_config)
     store = configured.get("store", {})
     named = environ.get("LINEART_STORE")  # one that is empty is as good as none
+    given = url
     if url is not None:
         origin, implicit = "the URL given", False
     elif named:
@@ -88,7 +89,7 @@ def find_settings(
         url, origin, implicit = str(user_data / "store"), "the default", True
     same = url.rstrip("/") == store.get("url", "").rstrip("/")
     # A database is shared by whoever uses one store: it must never be taken for a folder that somebody else named.
-    theirs = not is_local(url) or implicit or url == named
+    theirs = given is None or not is_local(url) or same or url == named
     return Settings(
         url=url,
         database=database

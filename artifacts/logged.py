@@ -20,7 +20,7 @@ from ..storage.errors import Conflict, NotFound, VerifyError
 from .content import Content
 from .download import Report, compare, fetch, platform_here, require_writable
 from .manifest import diff, renames
-from .place import Place, locked
+from .place import Place, is_store, locked
 from .tree import CHECKOUT, DOWNLOADS
 
 if TYPE_CHECKING:
@@ -111,14 +111,14 @@ class LoggedVersion:
             if next(self.content.manifest.walk(CHECKOUT), None) is not None:
                 raise Conflict(f"{self.record.ref} holds a file named {CHECKOUT}; download it instead")
             self._require_writable(folder, None)
+            wanted = {entry.path for entry in self.content.walk()} if not place.fresh else set()
+            strays = place.strays({*wanted, CHECKOUT}) if not place.fresh else []
             mark = json.dumps({"ref": self.record.ref, "digest": self.record.digest.hex()}) + "\n"
             # First, so that the folder of a checkout that is interrupted is known as its own by the next.
             place.write(CHECKOUT, (mark.encode(),), executable=False)
-            if not place.fresh:
-                place.make_way(entry.path for entry in self.content.walk())
+            place.make_way(wanted)
             self._fetch(place, None)
-            if not place.fresh:
-                place.keep_only({entry.path for entry in self.content.walk()}, frozenset({CHECKOUT}))
+            place.clear(strays)
             place.settle()
         return folder
 
@@ -152,6 +152,9 @@ class LoggedVersion:
     def _place(self, root: Path | None) -> Iterator[tuple[Place, Path]]:
         self.require_bytes()
         folder = root if root is not None else self.default_root()
+        whole = folder.resolve()
+        if any(is_store(os.fspath(one)) for one in (whole, *whole.parents)):
+            raise Conflict(f"{folder} is in a store of Lineart, where nothing else may be; choose another folder")
         if root is None:
             self._mark_downloads(folder)
         with locked(folder.absolute()), Place(folder) as place:

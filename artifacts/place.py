@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Self
 
 from ..storage.errors import Conflict
+from ..storage.layout import MARKER
 
-__all__ = ["Place", "locked"]
+__all__ = ["Place", "is_store", "locked"]
 
 Data = bytes | memoryview
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # some filesystems of clusters
@@ -128,20 +129,31 @@ class Place:
             if found is not None and stat.S_ISDIR(found.st_mode):
                 shutil.rmtree(self._whole(path))
 
-    def keep_only(self, paths: set[str], spared: frozenset[str]) -> list[str]:
-        """Remove every file that is not among `paths` and every folder left empty; returns what went."""
-        gone: list[str] = []
-        for folder, _, files in os.walk(self._base, topdown=False):
+    def strays(self, paths: set[str]) -> list[str]:
+        """Return every file and link that is not among `paths`.
+
+        Raises Conflict for a folder that holds a store or a git repository: whoever asks for it to be cleared errs.
+        """
+        found: list[str] = []
+        for folder, folders, files in os.walk(self._base):
+            if is_store(folder) or ".git" in folders:
+                what = "a store of Lineart" if is_store(folder) else "a git repository"
+                raise Conflict(f"{folder} is {what}, which would be cleared away; choose another folder")
             prefix = os.path.relpath(folder, self._base).replace(os.sep, "/") + "/"
             prefix = "" if prefix == "./" else prefix
-            for name in files + [one for one in os.listdir(folder) if os.path.islink(f"{folder}/{one}")]:
-                if prefix + name not in paths and not (not prefix and name in spared):
-                    with suppress(FileNotFoundError):
-                        os.unlink(f"{folder}/{name}")
-                        gone.append(prefix + name)
-            if prefix and not os.listdir(folder):
+            links = [one for one in folders if os.path.islink(f"{folder}/{one}")]
+            found.extend(prefix + name for name in (*files, *links) if prefix + name not in paths)
+        return found
+
+    def clear(self, strays: Iterable[str]) -> None:
+        """Remove files and links, and every folder that is empty then."""
+        for path in strays:
+            found = self.find(path)
+            if found is not None and not stat.S_ISDIR(found.st_mode):  # a folder has taken its place meanwhile
+                os.unlink(self._whole(path))
+        for folder, _, _ in os.walk(self._base, topdown=False):
+            if folder != self._base and not os.listdir(folder):
                 os.rmdir(folder)
-        return gone
 
     def _whole(self, path: str) -> str:
         return f"{self._base}/{path}"
@@ -182,6 +194,11 @@ def _replace(name: str, target: str) -> None:
         os.replace(name, target)
     except IsADirectoryError:
         raise Conflict(f"{target} is a folder where a file is to be; remove it or choose another folder") from None
+
+
+def is_store(folder: str) -> bool:
+    """Whether a folder is a store on a local disk."""
+    return os.path.isfile(f"{folder}/{MARKER}") and os.path.isdir(f"{folder}/journal")
 
 
 def _beside(root: Path, suffix: str) -> Path:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ..storage.errors import InvalidInput, NotFound, SourceChanged
+from ..storage.layout import MARKER
 from .draft import FileSource, file_source
+from .place import is_store
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -22,7 +24,6 @@ DOWNLOADS = ".lineart-downloads"  # marks a folder that downloads made: never pa
 CHECKOUT = ".lineart-checkout"  # marks the root of a checkout
 _OWN = frozenset({DOWNLOADS, CHECKOUT})
 _SKIPPED = frozenset({".git", ".lineart"})  # `.git` is a file in a worktree
-_STORE = frozenset({"lineart.json", "journal"})  # a folder that holds both is a store
 
 
 def walk_tree(root: str, ignore: Iterable[str] = ()) -> Iterator[tuple[str, FileSource]]:
@@ -47,9 +48,11 @@ def walk_tree(root: str, ignore: Iterable[str] = ()) -> Iterator[tuple[str, File
             )
         inside = above | {ident}
         names = {one.name for one in listed}
-        if names >= _STORE and not prefix:
+        if MARKER in names and is_store(folder):
+            if prefix:
+                continue
             raise InvalidInput(f"{root} is a store of Lineart, which cannot be its own data")
-        if names >= _STORE or (prefix and DOWNLOADS in names):
+        if prefix and DOWNLOADS in names:
             continue
         folders: list[tuple[str, str, frozenset[tuple[int, int]]]] = []
         for one in listed:

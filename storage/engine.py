@@ -54,9 +54,10 @@ class Engine:
 
         Raises Conflict where the bucket or the database holds a store already.
         """
+        journal = next(backend.list(JOURNAL), None)  # looked for first: a store that is being made has its marker first
         if _read_marker(backend) is not None:
             raise Conflict(f"{backend.url} holds a store already; open it instead")
-        if next(backend.list(JOURNAL), None) is not None:
+        if journal is not None:
             raise Conflict(
                 f"{backend.url} holds the journal of a store whose marker {MARKER} is gone; bring the marker back from "
                 f"a backup, or choose another place"

@@ -90,7 +90,7 @@ def test_a_database_of_the_configuration_belongs_to_the_store_of_the_configurati
     assert find("s3://team", "postgresql://mine").database == "postgresql://mine"
 
 
-def test_a_database_of_the_environment_is_never_taken_for_another_folders(find):
+def test_a_database_of_the_environment_is_never_taken_for_another_folders(find, places):
     environ = {"LINEART_STORE": "s3://team", "LINEART_DATABASE": "postgresql://team"}
     assert find(**environ).database == "postgresql://team"
     assert find("s3://team/branch", **environ).database == "postgresql://team"
@@ -99,6 +99,9 @@ def test_a_database_of_the_environment_is_never_taken_for_another_folders(find):
     shared = {"LINEART_STORE": "/mnt/team", "LINEART_DATABASE": "postgresql://team"}
     assert find("/mnt/team", **shared).database == "postgresql://team"
     assert find(LINEART_DATABASE="postgresql://team").database == "postgresql://team"
+    configure(places / "project", '[store]\nurl = "/mnt/configured"')
+    assert find(LINEART_DATABASE="postgresql://team").database == "postgresql://team"
+    assert find("/mnt/configured", LINEART_DATABASE="postgresql://team").database == "postgresql://team"
 
 
 def test_options_of_the_configuration_go_with_its_store_and_arguments_replace_them(find, places):

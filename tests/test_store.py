@@ -47,7 +47,8 @@ def home(tmp_path):
 def python(code, environment, tmp_path, *arguments):
     """Run a program in the working folder; its output, or the last line of its errors."""
     command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, env=environment, cwd=tmp_path / "work", capture_output=True, text=True, timeout=120)
+    work = tmp_path / "work"
+    done = subprocess.run(command, check=False, env=environment, cwd=work, capture_output=True, text=True, timeout=120)
     return done.stdout.strip() or done.stderr.strip().rpartition("\n")[2]
 
 
@@ -203,7 +204,8 @@ def test_threads_that_log_first_make_one_store(tmp_path):
 FIRST = """
 import sys
 from lineart.artifacts.artifact import Artifact
-from lineart.store import open_or_create, settings_here
+from lineart.environment import settings_here
+from lineart.store import open_or_create
 sys.stdin.readline()
 with open_or_create(settings_here()) as store:
     draft = Artifact("words", type="dataset")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,18 +50,31 @@ class Hooked(MemoryBackend):
         return [info.key for info in self.list(prefix)]
 
 
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MemoryBackend]:
+    """The database and the bucket of a store as it is made: copying them is ten times as fast as making them."""
+    path = tmp_path_factory.mktemp("blank") / "database.db"
+    backend = MemoryBackend("blank")
+    Engine.create(backend, f"sqlite:///{path}", actor="ana@here", folds=FOLDS).close()
+    return path, backend
+
+
 @pytest.fixture
-def new_store(tmp_path: Path) -> Iterator[Callable[..., Store]]:
-    """A function that makes a store with its downloads below tmp_path."""
+def new_store(tmp_path: Path, blank: tuple[Path, MemoryBackend]) -> Iterator[Callable[..., Store]]:
+    """A function that makes a store, over SQLite, with its downloads below tmp_path."""
     opened: list[Store] = []
     numbers = itertools.count()
 
-    def make(backend: Any = None, database: str | None = None, project: str = "p") -> Store:
+    def make(backend: MemoryBackend | None = None) -> Store:
         number = next(numbers)
-        url = database or f"sqlite:///{tmp_path}/database-{number}.db"
         backend = MemoryBackend(f"memory-{number}") if backend is None else backend
-        engine = Engine.create(backend, url, actor="ana@here", folds=FOLDS)
-        opened.append(Store(engine, Settings(backend.url, url, project, tmp_path / "artifacts")))
+        for info in blank[1].list(""):
+            backend.put(info.key, [blank[1].get(info.key)])
+        path = tmp_path / f"database-{number}.db"
+        shutil.copyfile(blank[0], path)
+        url = f"sqlite:///{path}"
+        engine = Engine.open(backend, url, actor="ana@here", folds=FOLDS)
+        opened.append(Store(engine, Settings(backend.url, url, "p", tmp_path / "artifacts")))
         return opened[-1]
 
     yield make

@@ -205,7 +205,7 @@ def test_a_collection_without_versions_says_so(store):
 def test_an_unknown_collection_names_the_nearest(store, log):
     for name in ("dataset", "dataset-small", "model", "tokenizer", "x1", "x2", "x3"):
         log(name)
-    with pytest.raises(NotFound, match="p/datasett not found; p has dataset, dataset-small, model.* and 2 more"):
+    with pytest.raises(NotFound, match=r"p/datasett not found; p has dataset, dataset-small, model.* and 2 more"):
         store.artifact("datasett")
     with pytest.raises(NotFound, match=r"there is no project 'pp'; projects here: p$"):
         store.artifact("pp/dataset")

@@ -235,7 +235,7 @@ try:
 except Conflict:
     print("there")
 """
-    for turn in range(5):
+    for turn in range(3):
         two = Two(program, (tmp_path / str(turn),), (tmp_path / str(turn),))
         two.go()
         # One that comes between the other's rows and its marker finishes what looks like a crash: the same store.

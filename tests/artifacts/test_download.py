@@ -594,7 +594,7 @@ def test_a_version_whose_pages_are_damaged_is_refused_before_anything_is_written
 def test_a_bucket_that_is_gone_damages_nothing(new_store, hooked, make, tmp_path, tree):
     store = new_store(hooked)
     logged = store.log(make())
-    held = {key: hooked.get(key) for key in hooked.keys()}
+    held = {key: hooked.get(key) for key in hooked.keys("")}
     hooked.delete(list(held))
     with pytest.raises(LineartError, match="is the bucket mounted"):
         logged.download(tmp_path / "out")
@@ -650,3 +650,43 @@ def test_a_full_disk_at_the_destination_leaves_no_rest(tmp_path, make, tree, exi
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("/b\n"), done.stderr
     assert tree(out.parent) in ({}, {"out/": b""}, {"out/a": b"1"})
+
+
+# Folders that must never be written over or cleared
+
+
+@pytest.mark.parametrize("below", ["", "packs", "new/folder"])
+def test_nothing_is_put_into_a_store(tmp_path, make, tree, below):
+    with lineart.create(tmp_path / "store") as store:
+        logged = store.log(make(files={"lineart.json": b"evil", "lineart.db": b"evil"}))
+        before = set(tree(tmp_path / "store"))
+        for way in (logged.download, logged.checkout, lambda root: logged.checkout(root, force=True)):
+            with pytest.raises(Conflict, match="in a store"):
+                way(tmp_path / "store" / below)
+        (tmp_path / "link").symlink_to(tmp_path / "store")
+        with pytest.raises(Conflict, match="in a store"):
+            logged.download(tmp_path / "link" / below)
+        assert set(tree(tmp_path / "store")) == before
+        assert store.check(read_data=True).clean
+
+
+def test_a_folder_that_holds_a_store_is_never_cleared(tmp_path, make, tree):
+    with lineart.create(tmp_path / "work" / ".lineart" / "store") as store:
+        logged = store.log(make())
+        (tmp_path / "work" / "mine").touch()
+        before = set(tree(tmp_path / "work"))
+        with pytest.raises(Conflict, match="is a store of Lineart, which would be cleared away"):
+            logged.checkout(tmp_path / "work", force=True)
+        assert set(tree(tmp_path / "work")) == before
+        assert store.check(read_data=True).clean
+        logged.download(tmp_path / "work")
+
+
+def test_a_git_repository_is_never_cleared(log, tmp_path, tree):
+    logged = log()
+    (tmp_path / "repo" / ".git").mkdir(parents=True)
+    (tmp_path / "repo" / ".git" / "HEAD").touch()
+    with pytest.raises(Conflict, match="git repository"):
+        logged.checkout(tmp_path / "repo", force=True)
+    assert tree(tmp_path / "repo") == {".git/HEAD": b""}
+    logged.download(tmp_path / "repo")

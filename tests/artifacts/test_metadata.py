@@ -28,7 +28,7 @@ class Scalar:
         return self.value
 
 
-class Colour(str, enum.Enum):
+class Colour(str, enum.Enum):  # noqa: UP042 - the older kind, whose str() is not its value
     RED = "red"
 
 
@@ -79,7 +79,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(st.dictionaries(st.text("abc"), JSON))
 def test_json_is_kept_as_it_is(value):
     kept = Metadata(value)
@@ -198,9 +198,10 @@ def test_every_way_to_assign_is_checked():
 def test_all_of_it_together_has_to_fit():
     held = Metadata()
     text = "ä" * (LARGEST // 20)
+    for number in range(9):
+        held[str(number)] = text
     with pytest.raises(InvalidInput, match="put it into a file"):
-        for number in range(20):
-            held[str(number)] = text
+        held["9"] = text
     assert len(held) == 9
     held["0"] = ""
     held["9"] = text  # room was made

@@ -276,7 +276,8 @@ def test_a_store_whose_making_fails_anywhere_can_be_made_or_opened_afterwards(be
 WRITER = """
 import random, sys
 from lineart.artifacts.artifact import Artifact
-from lineart.store import open_or_create, settings_here
+from lineart.environment import settings_here
+from lineart.store import open_or_create
 
 start = int(sys.argv[1])
 print("started", flush=True)
