@@ -42,8 +42,8 @@ def init(
     """Start a run in the store that applies here, make it the current one, and return it.
 
     Use it as a context manager: an exception or `sys.exit(1)` makes the run `failed`. `config` is a mapping, a
-    Namespace or a dataclass. With `entity` the project is `entity/project`. A local store that does not exist yet is made. In a
-    process whose parent is in a run (`LINEART_RUN_ID`), it joins that run instead, and does not end it.
+    Namespace or a dataclass. With `entity` the project is `entity/project`. A local store that does not exist yet is
+    made. In a process whose parent is in a run (`LINEART_RUN_ID`), it joins that run instead, and does not end it.
 
     >>> with lineart.init(project="digits", config={"seed": 7}) as run:       # doctest: +SKIP
     ...     run.log_artifact("data", name="dataset", type="dataset")

@@ -22,7 +22,7 @@ def run_timed(command: Sequence[str], cwd: Path, environment: Mapping[str, str])
     """Run a command to its end; RuntimeError with its last words where it fails."""
     began = time.perf_counter()
     process = subprocess.Popen(
-        command, cwd=cwd, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=cwd, env=_environment(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert process.stdout is not None
     output = process.stdout.read()
@@ -32,6 +32,12 @@ def run_timed(command: Sequence[str], cwd: Path, environment: Mapping[str, str])
     if process.returncode:
         raise RuntimeError(f"{command} ended with {process.returncode}: {output[-2000:].decode(errors='replace')}")
     return Timed(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def _environment(added: Mapping[str, str]) -> dict[str, str]:
+    """Return what a process sees; compiled modules may be kept, as after an installation."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **added}
 
 
 def size_of(folder: Path) -> int:

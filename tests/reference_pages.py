@@ -145,8 +145,7 @@ def code_page() -> str:
 
 def handed_out(known: dict[str, Any]) -> dict[str, Any]:
     """Return the classes that users get from the public ones without ever naming them."""
-    from lineart.artifacts.artifact import LoggedEntry
-    from lineart.artifacts.logged import Difference
+    from lineart.artifacts.logged import Difference, LoggedEntry
     from lineart.artifacts.records import CollectionRecord, VersionRecord
     from lineart.lineage.run import Run
     from lineart.lineage.runs import RunRecord
