@@ -98,8 +98,10 @@ class Artifact:
         prefix = f"{name.rstrip('/')}/" if name else ""
         if isinstance(ignore, str):
             ignore = [ignore]
-        for relative, source in list(walk_tree(os.fspath(path), ignore)):  # all or none, where one cannot be added
-            draft.add(prefix + relative, source, overwrite=overwrite)
+        found = list(walk_tree(os.fspath(path), ignore))  # all or none, where one cannot be added
+        if prefix:
+            found = [(prefix + relative, source) for relative, source in found]
+        draft.add_all(found, overwrite=overwrite)
 
     def add_bytes(self, data: bytes, name: str, *, overwrite: bool = False) -> None:
         """Add content from memory."""

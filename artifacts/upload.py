@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from time import perf_counter, thread_time
+from typing import NamedTuple, Self
 
 from blake3 import blake3
 
@@ -20,7 +21,7 @@ from ..storage import recipe
 from ..storage.chunking import ChunkingParameters, Cutter
 from ..storage.pack import Encoded, PackKind, encode
 from ..storage.session import Session
-from .draft import BytesSource, FileSource, Source, open_source
+from .draft import BytesSource, FileSource, Source, open_source, require_same
 from .entry import Entry
 
 __all__ = ["Progress", "upload"]
@@ -29,7 +30,8 @@ Progress = Callable[[int, int], None]  # files done, bytes done: since the last 
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
 WINDOW = WORKERS + 1  # tasks under way; each holds up to BUFFER bytes and what it encodes to
 BUFFER = 8 << 20  # bytes
-BATCH = 512  # small files to a task
+BATCH = 1024  # small files to a task
+SLOW, WAITS = 0.05, 4.0  # seconds of a task, and how many times its work: from there on it is waiting for the disk
 
 
 class Prepared(NamedTuple):
@@ -37,6 +39,8 @@ class Prepared(NamedTuple):
 
     chunks: list[tuple[bytes, int]]  # digest, size
     new: list[Encoded]
+    seconds: float = 0.0  # that it took
+    busy: float = 0.0  # of them, with a processor
 
 
 @dataclass(slots=True)
@@ -65,43 +69,74 @@ def upload(
     Memory is bounded by the window and the session's packs, whatever the sizes. Raises SourceChanged where a file is
     not what was added.
     """
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="lineart-hash") as pool:
-        tasks = _tasks(sources, session, parameters, pool)
+    with _Lanes() as lanes:
         window: deque[Task] = deque()
         try:
-            for task in tasks:
+            for task in _tasks(sources, session, parameters, lanes):
                 window.append(task)
                 if len(window) >= WINDOW:
-                    yield from _finish(window.popleft(), session, progress)
+                    yield from _finish(window.popleft(), session, lanes, progress)
             while window:
-                yield from _finish(window.popleft(), session, progress)
+                yield from _finish(window.popleft(), session, lanes, progress)
         finally:
             for task in window:
                 task[3].cancel()
 
 
+class _Lanes:
+    """Where tasks run: many threads for large pieces, and for small files one, unless they are waited for.
+
+    Reading a small file is so little work that threads would only pass the interpreter's lock to and fro; on a slow
+    disk or a network's, they wait, and then many are better.
+    """
+
+    def __init__(self) -> None:
+        self._wide = ThreadPoolExecutor(WORKERS, thread_name_prefix="lineart-hash")
+        self._narrow = ThreadPoolExecutor(1, thread_name_prefix="lineart-read")
+        self._waiting = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._narrow.shutdown()
+        self._wide.shutdown()
+
+    def small(self, batch: Small, session: Session) -> Task:
+        """Submit small files."""
+        return batch, None, True, (self._wide if self._waiting else self._narrow).submit(_small, batch, session)
+
+    def large(self, file: _Large, pieces: list[memoryview], session: Session, *, last: bool) -> Task:
+        """Submit pieces of a large file."""
+        return None, file, last, self._wide.submit(_prepare, pieces, session)
+
+    def learn(self, prepared: Prepared) -> None:
+        """Take note of what a task of small files spent its time on."""
+        self._waiting = prepared.seconds > SLOW and prepared.seconds > WAITS * prepared.busy
+
+
 def _tasks(
-    sources: Iterable[tuple[str, Source]], session: Session, parameters: ChunkingParameters, pool: ThreadPoolExecutor
+    sources: Iterable[tuple[str, Source]], session: Session, parameters: ChunkingParameters, lanes: _Lanes
 ) -> Iterator[Task]:
     batch: Small = []
     held = 0
     for path, source in sources:
         if source.size > parameters.single:
             if batch:
-                yield batch, None, True, pool.submit(_small, batch, session)
+                yield lanes.small(batch, session)
                 batch, held = [], 0
-            yield from _large(_Large(path, source), session, parameters, pool)
+            yield from _large(_Large(path, source), session, parameters, lanes)
             continue
         batch.append((path, source))
         held += source.size
         if held >= BUFFER or len(batch) >= BATCH:
-            yield batch, None, True, pool.submit(_small, batch, session)
+            yield lanes.small(batch, session)
             batch, held = [], 0
     if batch:
-        yield batch, None, True, pool.submit(_small, batch, session)
+        yield lanes.small(batch, session)
 
 
-def _large(file: _Large, session: Session, parameters: ChunkingParameters, pool: ThreadPoolExecutor) -> Iterator[Task]:
+def _large(file: _Large, session: Session, parameters: ChunkingParameters, lanes: _Lanes) -> Iterator[Task]:
     cutter = Cutter(parameters)
     hasher = blake3()
     for data in _buffers(file.source):
@@ -109,16 +144,17 @@ def _large(file: _Large, session: Session, parameters: ChunkingParameters, pool:
         hasher.update(data)
         pieces = cutter.feed(data)
         if pieces:
-            yield None, file, False, pool.submit(_prepare, pieces, session)
+            yield lanes.large(file, pieces, session, last=False)
     file.digest = hasher.digest()
-    yield None, file, True, pool.submit(_prepare, cutter.finish(), session)
+    yield lanes.large(file, cutter.finish(), session, last=True)
 
 
-def _finish(task: Task, session: Session, progress: Progress | None) -> Iterator[Entry]:
+def _finish(task: Task, session: Session, lanes: _Lanes, progress: Progress | None) -> Iterator[Entry]:
     batch, file, last, future = task
     prepared = future.result()
     session.add(prepared.new, PackKind.DATA)
     if batch is not None:
+        lanes.learn(prepared)
         for (path, source), (digest, size) in zip(batch, prepared.chunks, strict=True):
             yield _entry(path, source, size, digest, None)
         done = len(batch)
@@ -142,6 +178,7 @@ def _entry(path: str, source: Source, size: int, digest: bytes, root: bytes | No
 
 def _small(batch: Small, session: Session) -> Prepared:
     """Read files that are one chunk each; an empty one has none and is not stored."""
+    began, work = perf_counter(), thread_time()
     chunks: list[tuple[bytes, int]] = []
     contents: dict[bytes, bytes] = {}
     for _, source in batch:
@@ -151,7 +188,8 @@ def _small(batch: Small, session: Session) -> Prepared:
         if data:
             contents[digest] = data
     known = session.known(contents)
-    return Prepared(chunks, [encode(digest, data) for digest, data in contents.items() if digest not in known])
+    new = [encode(digest, data) for digest, data in contents.items() if digest not in known]
+    return Prepared(chunks, new, perf_counter() - began, thread_time() - work)
 
 
 def _prepare(pieces: list[memoryview], session: Session) -> Prepared:
@@ -166,19 +204,20 @@ def _prepare(pieces: list[memoryview], session: Session) -> Prepared:
 
 
 def _read(source: FileSource) -> bytes:
-    """Read a small file whole; it must be the file that was added, before and after."""
+    """Read a small file whole; it must be the file that was added."""
     number = open_source(source)
     try:
         data = os.read(number, source.size + 1)
-        while len(data) < source.size:
-            more = os.read(number, source.size + 1 - len(data))
-            if not more:
-                break
+        while 0 < len(data) < source.size and (more := os.read(number, source.size + 1 - len(data))):
             data += more
-        if len(data) != source.size or not source.matches(os.fstat(number)):
-            raise source.changed()
+        require_same(source, number)
+    except OSError:
+        require_same(source, number)  # a folder or a FIFO in its place cannot be read
+        raise
     finally:
         os.close(number)
+    if len(data) != source.size:
+        raise source.changed()
     return data
 
 
@@ -192,13 +231,15 @@ def _buffers(source: Source) -> Iterator[bytes | memoryview]:
     assert isinstance(source, FileSource)
     number = open_source(source)
     try:
+        require_same(source, number)
         left = source.size
         while data := os.read(number, min(BUFFER, left + 1)):
             left -= len(data)
             if left < 0:
                 raise source.changed()
             yield data
-        if left or not source.matches(os.fstat(number)):
+        require_same(source, number)
+        if left:
             raise source.changed()
     finally:
         os.close(number)

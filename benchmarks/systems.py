@@ -18,7 +18,6 @@ with lineart.init(project="bench") as run:
     run.log_artifact(draft)
 """
 FETCH = "import lineart; lineart.use_artifact('bench/data:latest').download('out')"
-SIZE_OF_STORE = "store"
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,8 @@ def _shell(command: str) -> list[str]:
 
 def _lineart(work: Path) -> System:
     environment = {"LINEART_STORE": str(work / "store"), "HOME": str(work), "LINEART_CAPTURE": "none"}
-    return System("lineart", [sys.executable, "-c", LOG], [sys.executable, "-c", FETCH], "store", [], environment)
+    prepare = [sys.executable, "-c", "import lineart; lineart.create('store')"]
+    return System("lineart", [sys.executable, "-c", LOG], [sys.executable, "-c", FETCH], "store", prepare, environment)
 
 
 def _cp(_: Path) -> System:

@@ -226,7 +226,7 @@ class Session:
             mine = update(_pack).where(_pack.c.id == number, _pack.c.state == PackState.UPLOADING, alive)
             if tx.execute(mine.values(state=PackState.UPLOADED)).rowcount != 1:
                 raise PacksGone("the writing session expired while a pack was being uploaded; the work is tried again")
-            slots = [(s.digest, number, s.offset, s.stored, s.size, s.codec) for s in pack.slots]
+            slots = [(digest, number, *place) for digest, *place in pack.slots]
             insert_many(tx.connection, rows(tables.Chunk), _CHUNK_COLUMNS, slots)
 
         self._database.write(index)

@@ -25,15 +25,13 @@ class Disk:
 
     def write(self, descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
         """Write all the parts, end to end, without joining them; the interpreter's lock is released."""
-        waiting = [memoryview(part).cast("B") for part in parts if len(part)]
-        at = 0
-        while at < len(waiting):
-            written = os.writev(descriptor, waiting[at : at + _BATCH])
-            while at < len(waiting) and written >= len(waiting[at]):
-                written -= len(waiting[at])
-                at += 1
-            if written:
-                waiting[at] = waiting[at][written:]
+        for start in range(0, len(parts), _BATCH):
+            some = parts[start : start + _BATCH]
+            left = sum(map(len, some)) - os.writev(descriptor, some)
+            if left:  # a disk that is nearly full, a signal
+                rest = memoryview(b"".join(some))[-left:]
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
 
     def sync(self, descriptor: int) -> None:
         """Make the file's content durable."""
