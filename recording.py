@@ -6,6 +6,7 @@ Ties the process's current run to the store that applies here. Stores that were 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -114,11 +115,15 @@ def _implicit(*, create: bool) -> Run:
     return export_run(start_run(store, settings.project, capture=capture))
 
 
+def _tell(store: Store) -> None:
+    print(f"lineart: made a store at {store.url}", file=sys.stderr)  # noqa: T201 - where one's data goes must be seen
+
+
 def _store(settings: Settings, *, create: bool) -> Store:
     """Return the process's store for these settings; runs of several projects share one."""
     key = (settings.url, settings.database)
     with _lock:
         found = _stores.get(key)
         if found is None:
-            found = _stores[key] = open_or_create(settings) if create else open_settings(settings)
+            found = _stores[key] = open_or_create(settings, _tell) if create else open_settings(settings)
         return found

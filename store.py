@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +17,8 @@ from .artifacts.artifact import Artifact
 from .artifacts.catalog import Also, Catalog
 from .artifacts.collection import FOLDS as ARTIFACT_FOLDS
 from .artifacts.commit import Proposal, commit_draft
-from .artifacts.ref import LATEST, Ref, check_alias
+from .artifacts.records import listed
+from .artifacts.ref import LATEST, Ref, check_alias, fold_name
 from .environment import actor, settings_here, user_data
 from .lineage.ledger import Ledger
 from .lineage.runs import FOLDS as RUN_FOLDS
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
     from .artifacts.upload import Progress
     from .lineage.runs import RunRecord
     from .storage.check import CheckReport
+    from .storage.repair import Repaired
 
-__all__ = ["Store", "create", "create_settings", "open", "open_or_create", "open_settings"]
+__all__ = ["Store", "create", "create_settings", "open", "open_or_create", "open_settings", "repair"]
 
 FOLDS = {**ARTIFACT_FOLDS, **RUN_FOLDS}
 APPEARS = 10.0  # seconds that a store another process is making right now is waited for
@@ -76,9 +79,8 @@ def create(
 def open_settings(settings: Settings) -> Store:
     """Open the store that settings name."""
     backend = open_backend(settings.url, settings.storage_options)
-    database = settings.database or sqlite_url(settings, user_data())
     try:
-        return Store(Engine.open(backend, database, actor=actor(), folds=FOLDS), settings)
+        return Store(Engine.open(backend, _database_of(settings), actor=actor(), folds=FOLDS), settings)
     except NotFound as error:
         backend.close()
         if settings.database is None and not is_local(settings.url):
@@ -89,6 +91,10 @@ def open_settings(settings: Settings) -> Store:
     except BaseException:
         backend.close()
         raise
+
+
+def _database_of(settings: Settings) -> str:
+    return settings.database or sqlite_url(settings, user_data())
 
 
 def create_settings(settings: Settings, *, single_machine: bool = False) -> Store:
@@ -115,8 +121,19 @@ def create_settings(settings: Settings, *, single_machine: bool = False) -> Stor
     return Store(engine, settings)
 
 
-def open_or_create(settings: Settings) -> Store:
-    """Open the store that settings name; a local one that nobody made yet is made, by one of any number at once."""
+def repair(settings: Settings) -> Repaired:
+    """Make the database that settings name know everything that the bucket holds; see `repair_database`."""
+    from .storage.repair import repair_database
+
+    with closing(open_backend(settings.url, settings.storage_options)) as backend:
+        return repair_database(backend, _database_of(settings), actor=actor(), folds=FOLDS)
+
+
+def open_or_create(settings: Settings, made: Callable[[Store], None] = lambda _: None) -> Store:
+    """Open the store that settings name; a local one that nobody made yet is made, by one of any number at once.
+
+    `made` is told of a store that was made here.
+    """
     if not settings.implicit:
         return open_settings(settings)
     deadline = time.monotonic() + APPEARS
@@ -125,7 +142,9 @@ def open_or_create(settings: Settings) -> Store:
         if marker.exists():
             return open_settings(settings)
         try:
-            return create_settings(settings)
+            store = create_settings(settings)
+            made(store)
+            return store
         except Conflict:
             if not marker.exists() and time.monotonic() > deadline:
                 raise
@@ -204,8 +223,8 @@ class Store:
         self,
         artifact: Artifact,
         *,
-        aliases: Iterable[str] = (),
-        tags: Iterable[str] = (),
+        aliases: str | Iterable[str] = (),
+        tags: str | Iterable[str] = (),
         project: str | None = None,
         also: Also | None = None,
     ) -> Artifact:
@@ -220,8 +239,8 @@ class Store:
             draft=artifact.take_draft(),
             description=artifact.description,
             metadata=dict(artifact.metadata),
-            aliases=[*artifact.aliases, *aliases],
-            tags=[*artifact.tags, *tags],
+            aliases=[*artifact.aliases, *listed(aliases)],
+            tags=[*artifact.tags, *listed(tags)],
         )
         outcome = commit_draft(self.catalog, proposal, also, self.progress(f"log {artifact.collection}"))
         return artifact.settle(outcome.version, self)
@@ -232,6 +251,8 @@ class Store:
         `expect` is the version it must mean now (`"v6"`), or `"none"`: Conflict, where somebody moved it meanwhile.
         """
         check_alias(alias)
+        if fold_name(alias) == LATEST:
+            raise InvalidInput(f"{LATEST} is the version logged last and cannot be moved; choose another alias")
         version = self.catalog.resolve(ref if isinstance(ref, Ref) else Ref.parse(ref), self.project, guess=False)
         return Artifact.of(self.catalog.set_alias(version, alias, reason=reason, expect=expect), self)
 

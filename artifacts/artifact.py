@@ -17,7 +17,7 @@ from ..storage.digest import Digest
 from ..storage.errors import Frozen, InvalidInput, NotFound, NotLogged
 from .draft import BytesSource, Draft, file_source
 from .metadata import Metadata, check_words
-from .records import Change, Names
+from .records import Change, Names, listed
 from .ref import LATEST, check_name
 from .tree import walk_tree
 
@@ -173,7 +173,7 @@ class Artifact:
 
     @tags.setter
     def tags(self, value: Iterable[str]) -> None:
-        self._tags = list(value)
+        self._tags = listed(value)
 
     @property
     def aliases(self) -> list[str]:
@@ -182,7 +182,7 @@ class Artifact:
 
     @aliases.setter
     def aliases(self, value: Iterable[str]) -> None:
-        self._aliases = list(value)
+        self._aliases = listed(value)
 
     # A logged version
 
@@ -261,7 +261,7 @@ class Artifact:
     def open(self, path: str, mode: Literal["rb"] = "rb") -> io.BufferedReader:
         """Open one file as a seekable stream of bytes, without a download."""
         if mode != "rb":
-            raise Frozen(f"a logged artifact is read with mode 'rb', not {mode!r}; `new_draft()` starts its successor")
+            raise InvalidInput(f"a logged artifact is read as bytes, with mode 'rb', not {mode!r}")
         return self._held().content.open(path)
 
     def read_bytes(self, path: str) -> bytes:

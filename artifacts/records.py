@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 from ..storage.digest import Digest
 from .ref import fold_name
 
-__all__ = ["Change", "CollectionRecord", "Names", "VersionRecord"]
+__all__ = ["Change", "CollectionRecord", "Names", "VersionRecord", "listed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +112,8 @@ class Change(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.words or any(self.tags) or any(self.aliases))
+
+
+def listed(names: str | Iterable[str] | None) -> list[str]:
+    """Return names as a list; one that is given by itself is one name, not its letters."""
+    return [] if names is None else [names] if isinstance(names, str) else list(names)

@@ -26,6 +26,10 @@ def register(app: typer.Typer) -> None:
     app.command("init", rich_help_panel=_PANEL)(init)
     app.command("check", rich_help_panel=_PANEL)(check)
     app.command("demo", rich_help_panel=_PANEL)(demo)
+    mending = typer.Typer(help="Mend what is broken: database.", rich_markup_mode="rich")
+    mending.callback()(repair)
+    mending.command("database")(repair_database)
+    app.add_typer(mending, name="repair", rich_help_panel=_PANEL)
 
 
 def init(
@@ -68,6 +72,29 @@ def check(
     else:
         _print(report, call.screen, read_data=read_data)
     if not report.clean:
+        raise typer.Exit(DAMAGED)
+
+
+def repair() -> None:
+    """Mend what is broken."""
+
+
+def repair_database(context: typer.Context, as_json: AsJson = False) -> None:
+    """Rebuild a lost or outdated database from the bucket; deletes nothing, and may be interrupted and repeated."""
+    from ..store import repair as mend
+
+    call = invocation(context)
+    found = mend(call.settings())
+    if as_json:
+        damaged = [{"where": where, "what": what} for where, what in found.damaged]
+        call.screen.document({"events": found.events, "packs": found.packs, "chunks": found.chunks, "damaged": damaged})
+    else:
+        for where, what in found.damaged:
+            call.screen.problem(f"{where}: {what}")
+        counts = (count_of(found.events, "event"), count_of(found.packs, "pack"), count_of(found.chunks, "chunk"))
+        call.screen.line(f"brought back {', '.join(counts)}")
+        call.screen.remark("`art check` tells whether anything is missing")
+    if found.damaged:
         raise typer.Exit(DAMAGED)
 
 

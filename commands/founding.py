@@ -61,6 +61,9 @@ def found_store(
     if known is None:
         config.parent.mkdir(exist_ok=True)
         config.write_text(text, encoding="utf-8")
+        ignore = config.parent / ".gitignore"
+        if made and is_local(store.url) and not ignore.exists():
+            ignore.write_text("/store/\n", encoding="utf-8")  # a checkout is no place for the bytes of a store
     return found
 
 

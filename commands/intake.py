@@ -15,6 +15,7 @@ from ..artifacts.artifact import Artifact
 from ..artifacts.commit import Outcome, Proposal, commit_draft
 from ..artifacts.ref import Ref, check_alias, check_tag, fold_name
 from ..display import Screen, count_of
+from ..environment import captures_nothing, inherited_run
 from ..lineage.printing import print_size
 from ..storage.errors import InvalidInput, InvalidName, NotFound
 from .invocation import Invocation
@@ -100,7 +101,7 @@ def log_path(call: Invocation, store: Store, request: Request) -> Outcome:
     )
     size = sum(one.size for one in content.sources.values())
     with call.watched(store, len(content.sources), size):
-        if request.use:
+        if request.use or inherited_run() is not None:
             return _log_as_run(store, proposal, request.use)
         return commit_draft(store.catalog, proposal, None, store.progress(f"log {target.name}"))
 
@@ -114,14 +115,18 @@ def _type_of(store: Store, project: str, name: str) -> str | None:
 
 
 def _log_as_run(store: Store, proposal: Proposal, inputs: Sequence[str]) -> Outcome:
-    from ..environment import captures_nothing
     from ..lineage.capture import Capture
-    from ..lineage.run import start_run
+    from ..lineage.run import join_run, start_run
 
     for ref in inputs:
         store.resolve(ref)  # before there is a run: a slip of the keyboard leaves none behind
     capture = Capture.none() if captures_nothing() else None
-    with start_run(store, proposal.project, job_type="log", capture=capture) as run:
+    joined = inherited_run()  # a program that is in a run has its run log what it logs
+    with (
+        join_run(store, joined)
+        if joined is not None
+        else start_run(store, proposal.project, job_type="log", capture=capture)
+    ) as run:
         for ref in inputs:
             run.use_artifact(ref)
         also: Also = store.ledger.produced(run.id, proposal.metadata, lambda: None)

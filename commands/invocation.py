@@ -51,7 +51,9 @@ class Invocation:
         """Open the store, and make the local default one where it is absent."""
         from ..store import open_or_create
 
-        return open_or_create(self.settings())
+        return open_or_create(
+            self.settings(), lambda store: self.screen.note(f"made a store at {store.url}; `art init` makes one here")
+        )
 
     @contextmanager
     def watched(self, store: Store, files: int | None = None, size: int | None = None) -> Iterator[None]:

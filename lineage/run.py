@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ..artifacts.artifact import Artifact
 from ..artifacts.logged import Home
+from ..artifacts.records import listed
 from ..artifacts.ref import Ref
 from ..storage.errors import Conflict, InvalidInput, NotFound
 from .capture import Capture
@@ -217,7 +218,7 @@ class Run:
             raise InvalidInput(f"{artifact.name} has a name and a type already; name= and type= go with a path")
         differs: list[bool] = []
         also = self._home.ledger.produced(self.id, dict(artifact.metadata), lambda: differs.append(True))
-        logged = self._home.log(artifact, aliases=_listed(aliases), tags=_listed(tags), project=self.project, also=also)
+        logged = self._home.log(artifact, aliases=listed(aliases), tags=listed(tags), project=self.project, also=also)
         if differs:
             log.warning(
                 "%s existed already with other metadata, which stays; what was given now is kept with run %s",
@@ -342,7 +343,3 @@ def _draft_of(path: Path, name: str | None, type_: str | None) -> Artifact:
     else:
         raise NotFound(f"{path} does not exist")
     return artifact
-
-
-def _listed(names: Iterable[str] | None) -> list[str]:
-    return [] if names is None else [names] if isinstance(names, str) else list(names)

@@ -15,6 +15,7 @@ from blake3 import blake3
 from .backends.base import Backend
 from .chunks import ChunkStore
 from .database import Database, Transaction
+from .engines import locate
 from .errors import Conflict, IntegrityError, NotFound
 from .events import Fold
 from .journal import Journal
@@ -23,7 +24,7 @@ from .marker import Marker
 from .pack import PackKind
 from .session import PacksGone, Session
 
-__all__ = ["TRIES", "Engine"]
+__all__ = ["TRIES", "Engine", "read_marker"]
 
 T = TypeVar("T")
 TRIES = 5  # of work whose packs are collected under it
@@ -55,7 +56,7 @@ class Engine:
         Raises Conflict where the bucket or the database holds a store already.
         """
         journal = next(backend.list(JOURNAL), None)  # looked for first: a store that is being made has its marker first
-        if _read_marker(backend) is not None:
+        if read_marker(backend) is not None:
             raise Conflict(f"{backend.url} holds a store already; open it instead")
         if journal is not None:
             raise Conflict(
@@ -86,10 +87,16 @@ class Engine:
 
         Raises NotFound where the bucket or the database holds none, and Conflict where they hold different ones.
         """
-        marker = _read_marker(backend)
+        marker = read_marker(backend)
         if marker is None:
             raise NotFound(f"no store at {backend.url}; `art init` makes one")
-        database = Database.open(database_url, actor=actor, folds=folds)
+        try:
+            database = Database.open(database_url, actor=actor, folds=folds)
+        except NotFound:
+            raise NotFound(
+                f"{backend.url} holds a store, but its database is not in {locate(database_url).shown}; "
+                "if that is the right place, `art repair database` rebuilds it from the bucket"
+            ) from None
         store_id = database.store_id
         if store_id != marker.store_id:
             database.close()
@@ -148,13 +155,14 @@ class Engine:
 def _put_marker(backend: Backend, marker: Marker) -> Marker:
     """Write the marker unless there is one, and return what stands there then: `put_new` need not be atomic."""
     backend.put_new(MARKER, marker.encode())
-    written = _read_marker(backend)
+    written = read_marker(backend)
     if written is None or written.store_id != marker.store_id:
         raise Conflict(f"{backend.url}: another store was made here at the same moment; open it instead")
     return written
 
 
-def _read_marker(backend: Backend) -> Marker | None:
+def read_marker(backend: Backend) -> Marker | None:
+    """Return what a bucket says it is; None where it holds no store."""
     try:
         try:
             return Marker.decode(backend.get(MARKER), backend.url)

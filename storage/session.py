@@ -25,11 +25,11 @@ from .layout import pack_key
 from .pack import Encoded, PackBuilder, PackKind, SealedPack, encode
 from .tables import PackState, rows
 
-__all__ = ["PacksGone", "Session"]
+__all__ = ["CHUNK_COLUMNS", "PacksGone", "Session"]
 
 EXPIRY = 3_600_000_000  # microseconds that a session outlives its last heartbeat
 BEAT = 900.0  # seconds between heartbeats
-_CHUNK_COLUMNS = ("digest", "pack", "offset", "stored", "size", "codec")
+CHUNK_COLUMNS = ("digest", "pack", "offset", "stored", "size", "codec")
 _pack, _pin, _session = rows(tables.Pack), rows(tables.Pin), rows(tables.Session)
 PACKS = 4  # being filled or under way at once, and so in memory
 BATCH = 500  # packs in one statement
@@ -73,8 +73,8 @@ class Session:
                 tx.execute(insert(_pin).values(session=self.id, digest=digest))
 
         self._database.write(register)
-        self._beat = threading.Thread(target=self._keep_alive, name="lineart-session", daemon=True)
-        self._beat.start()
+        with suppress(RuntimeError):  # the interpreter is shutting down: what is left to do ends before the expiry
+            threading.Thread(target=self._keep_alive, name="lineart-session", daemon=True).start()
 
     def __enter__(self) -> Self:
         return self
@@ -202,7 +202,12 @@ class Session:
 
     def _send(self, kind: PackKind) -> None:
         only = [self._builders.pop(kind).seal()]  # handed over: no frame and no task keeps what was sent in memory
-        future = self._sending.submit(lambda: self._upload(only.pop()))
+        try:
+            future = self._sending.submit(lambda: self._upload(only.pop()))
+        except RuntimeError:  # the interpreter is shutting down and starts no more threads: a run's last words
+            self._upload(only.pop())
+            future = Future()
+            future.set_result(None)
         future.add_done_callback(lambda _: self._slots.release())
         with self._lock:
             self._uploads.append(future)
@@ -227,7 +232,7 @@ class Session:
             if tx.execute(mine.values(state=PackState.UPLOADED)).rowcount != 1:
                 raise PacksGone("the writing session expired while a pack was being uploaded; the work is tried again")
             slots = [(digest, number, *place) for digest, *place in pack.slots]
-            insert_many(tx.connection, rows(tables.Chunk), _CHUNK_COLUMNS, slots)
+            insert_many(tx.connection, rows(tables.Chunk), CHUNK_COLUMNS, slots)
 
         self._database.write(index)
         with self._lock:
