@@ -180,6 +180,10 @@ def _note_leftovers(engine: Engine, report: CheckReport, known: Iterable[PackRow
         size = sum(row.size for row in waiting)
         what = f"{len(waiting)} packs ({size:,} bytes) belong to no version yet"
         report.notes.append(f"{what}: of a log under way, or of one that was interrupted")
+    away = [row for row in known if row.state == PackState.MISSING]
+    if away:
+        back = sum(there.get(row.object) == row.size for row in away)
+        report.notes.append(f"{len(away)} packs were missing when they were read; {back} of them are there again")
     ours = {row.object for row in known}
     names = {parsed.id: key for key in there if key not in ours and (parsed := parse_pack_key(key)) is not None}
     sql = "SELECT key FROM pack WHERE key {in}"

@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from blake3 import blake3
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from .backends.base import Backend
 from .database import Database
@@ -21,7 +22,7 @@ from .digest import Digest
 from .errors import IntegrityError, NotFound, StoreUnavailable
 from .layout import MARKER, pack_key
 from .pack import decode
-from .tables import Chunk, PackState, rows
+from .tables import Chunk, Pack, PackState, rows
 
 __all__ = ["READABLE", "ChunkStore", "Data", "Location", "Read", "plan"]
 
@@ -85,8 +86,8 @@ class ChunkStore:
     """Reads chunks by digest; every byte is checked against its digest before it is handed out.
 
     Safe from many threads. A reader that finds a pack gone asks the index once more, because a collector may have
-    moved what was in it. A copy that proves damaged or missing loses its index row, so that logging the good content
-    again stores it again.
+    moved what was in it. A copy that proves damaged loses its index row, and a pack that is not there is offered no
+    more, so that logging the good content again stores it again; a pack that has come back is taken up again.
     """
 
     def __init__(self, backend: Backend, database: Database) -> None:
@@ -114,8 +115,11 @@ class ChunkStore:
         """Locate digests; IntegrityError names the first that no pack holds."""
         wanted = list(dict.fromkeys(digests))
         found = self.locate(wanted)
-        if len(found) < len(wanted):
+        lost = [one for one in wanted if one not in found]
+        if lost and self._welcome(lost):
+            found = self.locate(wanted)
             lost = [one for one in wanted if one not in found]
+        if lost:
             raise IntegrityError(
                 f"{self.backend.url}: no pack holds chunk {Digest(lost[0])} ({len(lost)} of {len(wanted)} are lost); "
                 f"run `art check` to see which versions are touched"
@@ -194,6 +198,26 @@ class ChunkStore:
         row = delete(chunk).where(chunk.c.digest == location.digest, chunk.c.pack == location.pack)
         self.database.write(lambda tx: tx.execute(row))
 
+    def _move(self, pack: int, state: PackState, among: Sequence[int]) -> None:
+        """Give a pack another state, if its state is one of some still."""
+        table = rows(Pack)
+        moved = update(table).where(table.c.id == pack, table.c.state.in_(among)).values(state=state)
+        self.database.write(lambda tx: tx.execute(moved))
+
+    def _welcome(self, digests: Sequence[bytes]) -> bool:
+        """Offer packs again that were missing and are back; say whether there are any."""
+        away = {one.pack: one for one in self.copies(digests) if one.state == PackState.MISSING}
+        back = [pack for pack, one in away.items() if self._is_there(one.object)]
+        for pack in back:
+            self._move(pack, PackState.LIVE, [PackState.MISSING])
+        return bool(back)
+
+    def _is_there(self, key: str) -> bool:
+        try:
+            return self.backend.size(key) > 0
+        except NotFound:
+            return False
+
     def _load_batch(self, batch: list[Location]) -> dict[bytes, Data]:
         return {one.digest: data for read in plan(batch) for one, data in self.load(read)}
 
@@ -208,13 +232,15 @@ class ChunkStore:
             except NotFound:
                 trouble = f"{current.object} is gone"
                 self._require_bucket()
+                drop = partial(self._move, current.pack, PackState.MISSING, READABLE)
             else:
                 data = self.verified(current, memoryview(raw))
                 if data is not None:
                     return bytes(data)
                 trouble = f"{current.object} at {current.offset}: {len(raw)} bytes that are not this chunk"
+                drop = partial(self.forget, current)
             with suppress(StoreUnavailable):  # who may only read goes on to the next copy all the same
-                self.forget(current)
+                drop()
         raise IntegrityError(
             f"{self.backend.url}: chunk {Digest(location.digest)} of {location.size} bytes is damaged "
             f"({trouble or 'no copy is left'}); log the good content again to heal it, or run `art check`"

@@ -30,7 +30,7 @@ from .tables import PackState, rows
 __all__ = ["Repaired", "repair_database"]
 
 _pack = rows(tables.Pack)
-_WAITING = (PackState.UPLOADING, PackState.UPLOADED, PackState.CONDEMNED)
+_WAITING = (PackState.UPLOADING, PackState.UPLOADED, PackState.CONDEMNED, PackState.MISSING)
 
 
 @dataclass(slots=True)

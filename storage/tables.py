@@ -33,6 +33,7 @@ class PackState(IntEnum):
     CONDEMNED = 3
     DELETING = 4
     DEAD = 5
+    MISSING = 6  # a reader did not find it; taken up again when it is there again
 
 
 class Store(SQLModel, table=True):

@@ -16,6 +16,7 @@ from sqlalchemy import select, text, update
 
 from lineart.storage.backends.base import Backend
 from lineart.storage.backends.memory import MemoryBackend
+from lineart.storage.chunks import READABLE
 from lineart.storage.engine import Engine
 from lineart.storage.errors import StoreUnavailable
 from lineart.storage.layout import pack_key, parse_pack_key
@@ -138,6 +139,12 @@ def index(engine: Engine) -> set[tuple[bytes, str]]:
     wanted = select(chunk.c.digest, pack.c.kind, pack.c.key).select_from(joined)
     found = engine.database.read(lambda c: c.execute(wanted).all())
     return {(row.digest, pack_key(row.kind, row.key)) for row in found}
+
+
+def offered(engine: Engine) -> set[tuple[bytes, str]]:
+    """Those rows of the index that readers and writers are shown."""
+    readable = {key for key, state in states(engine).items() if state in READABLE}
+    return {row for row in index(engine) if row[1] in readable}
 
 
 def run(engine: Engine, sql: str, **values) -> None:

@@ -11,6 +11,7 @@ from lineart.storage.digest import Digest
 from lineart.storage.errors import IntegrityError, StoreUnavailable
 from lineart.storage.layout import MARKER
 from lineart.storage.pack import PackKind
+from lineart.storage.session import PacksGone
 from lineart.storage.tables import PackState
 
 MIB = 1 << 20
@@ -167,7 +168,7 @@ def test_a_damaged_copy_is_replaced_by_another_packs_and_forgotten(everywhere, b
     (good,) = set(bench.states(everywhere)) - {bad}
     getattr(Kinds(bench), how)(everywhere.backend, bad)
     assert everywhere.chunks.get(digest) == bench.data(1)
-    assert bench.index(everywhere) == {(digest, good)}
+    assert bench.offered(everywhere) == {(digest, good)}
 
 
 @pytest.mark.parametrize("how", ["flip", "cut", "empty", "gone"])
@@ -181,13 +182,39 @@ def test_a_chunk_without_a_good_copy_is_an_error_with_the_key_until_good_content
         everywhere.chunks.get(digest)
     assert key in str(caught.value)
     assert str(Digest(digest)) in str(caught.value)
-    assert (digest, key) not in bench.index(everywhere)
+    assert (digest, key) not in bench.offered(everywhere)
     assert (other, key) in bench.index(everywhere)  # nobody has looked at that one
     with everywhere.session() as session:
         session.put(digest, bench.data(1), PackKind.DATA)
         session.flush()
         everywhere.write(session.commit)
     assert everywhere.chunks.get(digest) == bench.data(1)
+
+
+def test_a_pack_that_was_away_for_a_while_is_taken_up_again(everywhere, bench):
+    digest, other = bench.store(everywhere, [bench.data(1), bench.data(2, 90_000)])
+    (key,) = bench.states(everywhere)
+    kept = everywhere.backend.get(key)
+    everywhere.backend.delete([key])
+    for _ in range(2):
+        with pytest.raises(IntegrityError):
+            everywhere.chunks.get(digest)
+    everywhere.backend.put(key, [kept])
+    assert everywhere.chunks.get_many([digest, other]) == {digest: bench.data(1), other: bench.data(2, 90_000)}
+    assert bench.offered(everywhere) == {(digest, key), (other, key)}
+
+
+def test_a_pack_that_is_away_is_not_relied_on(everywhere, bench):
+    (digest,) = bench.store(everywhere, [bench.data(1)])
+    (key,) = bench.states(everywhere)
+    everywhere.backend.delete([key])
+    with everywhere.session() as relying:
+        assert relying.known([digest]) == {digest}
+        with pytest.raises(IntegrityError):
+            everywhere.chunks.get(digest)
+        relying.flush()
+        with pytest.raises(PacksGone):
+            everywhere.write(relying.commit)
 
 
 def test_bytes_that_came_wrong_only_once_cost_one_more_read_and_no_row(engine, bench):
