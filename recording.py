@@ -127,3 +127,12 @@ def _store(settings: Settings, *, create: bool) -> Store:
         if found is None:
             found = _stores[key] = open_or_create(settings, _tell) if create else open_settings(settings)
         return found
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - the parent's may be held by a thread that is not in the child
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -64,8 +64,9 @@ class Artifact:
 
     def __repr__(self) -> str:
         if self._logged is not None:
-            return f"<Artifact {self._logged.record.ref}, {self.file_count} files, {self.size:,} bytes>"
-        return f"<Artifact draft {self._name}, {len(self._open_draft().sources)} paths>"
+            count, size = self.file_count, self.size
+            return f"<Artifact {self.ref}, {count:,} file{'s' * (count != 1)}, {size:,} bytes>"
+        return f"<Artifact draft {self._name}>"
 
     # A draft
 
@@ -94,14 +95,11 @@ class Artifact:
         InvalidInput names one that is dangling or leads into itself. Stores, `.git` and downloads are left out.
         Folders without files are not kept.
         """
-        draft = self._open_draft()
         prefix = f"{name.rstrip('/')}/" if name else ""
-        if isinstance(ignore, str):
-            ignore = [ignore]
-        found = list(walk_tree(os.fspath(path), ignore))  # all or none, where one cannot be added
+        found = list(walk_tree(os.fspath(path), listed(ignore)))  # all or none, where one cannot be added
         if prefix:
             found = [(prefix + relative, source) for relative, source in found]
-        draft.add_all(found, overwrite=overwrite)
+        self._open_draft().add_all(found, overwrite=overwrite)
 
     def add_bytes(self, data: bytes, name: str, *, overwrite: bool = False) -> None:
         """Add content from memory."""

@@ -57,17 +57,19 @@ def commit_draft(
     """Log a draft; see `Catalog.log` for `also` and what is returned.
 
     Raises SourceChanged where a file is not what was added, Conflict or InvalidName for what the collection cannot take
-    (asked before anything is read); nothing is recorded then.
+    (asked before anything is read); nothing is recorded then. The draft is closed meanwhile, and stays so once it is
+    logged; Conflict where it is already.
     """
     encode_json(plain(proposal.metadata))  # what was put into a list or a dict of it later was not seen
-    catalog.prepare(proposal.project, proposal.name, proposal.type, proposal.aliases, proposal.tags)
-    for attempt in range(1, TRIES + 1):
-        try:
-            return _try(catalog, proposal, also, progress if attempt == 1 else None)
-        except PacksGone:
-            if attempt == TRIES:
-                raise
-    raise AssertionError("unreachable")
+    with proposal.draft.taken():
+        catalog.prepare(proposal.project, proposal.name, proposal.type, proposal.aliases, proposal.tags)
+        for attempt in range(1, TRIES + 1):
+            try:
+                return _try(catalog, proposal, also, progress if attempt == 1 else None)
+            except PacksGone:
+                if attempt == TRIES:
+                    raise
+        raise AssertionError("unreachable")
 
 
 def _try(catalog: Catalog, proposal: Proposal, also: Also | None, progress: Progress | None) -> Outcome:

@@ -6,14 +6,13 @@ Knows manifests and chunks; must not know versions' names. Every byte handed out
 from __future__ import annotations
 
 import io
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate
 
+from ..storage import recipe
 from ..storage.chunks import ChunkStore, Data
 from ..storage.errors import IntegrityError, NotFound
-from .download import chunks_of, whole_file
+from ..storage.threads import Threads
+from .download import whole_file
 from .entry import Entry, shown
 from .manifest import Folder, Manifest
 
@@ -23,18 +22,17 @@ HELD = 32 << 20  # bytes of pages remembered for one version
 
 
 class EntryReader(io.RawIOBase):
-    """A seekable stream over the chunks of one file; holds one chunk in memory at a time."""
+    """A seekable stream over the chunks of one file; holds one chunk and the recipes above it."""
 
     def __init__(self, entry: Entry, chunks: ChunkStore) -> None:
         super().__init__()
         self._chunks = chunks
         self._path = entry.path
-        pieces = list(chunks_of(entry, chunks))
-        self._digests = [digest for digest, _ in pieces]
-        self._ends = list(accumulate(size for _, size in pieces))
+        self._finder = recipe.Finder(entry.recipe, entry.size, chunks.get) if entry.recipe is not None else None
         self._size = entry.size
         self._at = 0
-        self._held: tuple[int, bytes] = (-1, b"")
+        self._place = recipe.Place(entry.digest, 0, entry.size)
+        self._data: bytes | None = None  # of the chunk in that place
 
     def readable(self) -> bool:
         """Return True."""
@@ -60,16 +58,16 @@ class EntryReader(io.RawIOBase):
         """Fill a buffer up to the end of a chunk; 0 at the end of the file."""
         if self._at >= self._size:
             return 0
-        number = bisect_right(self._ends, self._at)
-        begin = self._ends[number - 1] if number else 0
-        if self._held[0] != number:
-            data = self._chunks.get(self._digests[number])
-            announced = self._ends[number] - begin
-            if len(data) != announced:
-                raise IntegrityError(f"{shown(self._path)}: a chunk of {announced} bytes has {len(data)}")
-            self._held = number, data
-        data = self._held[1]
-        start = self._at - begin
+        data = self._data
+        if data is None or not 0 <= self._at - self._place.begin < self._place.size:
+            if self._finder is not None:
+                self._place = self._finder.at(self._at)
+            self._data = None
+            data = self._chunks.get(self._place.digest)
+            if len(data) != self._place.size:
+                raise IntegrityError(f"{shown(self._path)}: a chunk of {self._place.size} bytes has {len(data)}")
+            self._data = data
+        start = self._at - self._place.begin
         part = data[start : start + len(buffer)]
         buffer[: len(part)] = part
         self._at += len(part)
@@ -137,7 +135,7 @@ class Content:
 
     def stream(self, path: str) -> Iterator[Data]:
         """Yield the bytes of one file in order."""
-        with ThreadPoolExecutor(self.chunks.backend.parallelism) as pool:
+        with Threads(self.chunks.backend.parallelism) as pool:
             yield from whole_file(self._file(path), self.chunks, pool)
 
     def _file(self, path: str) -> Entry:

@@ -20,19 +20,23 @@ from blake3 import blake3
 from ..storage import recipe
 from ..storage.chunks import ChunkStore, Data, plan
 from ..storage.digest import Digest
-from ..storage.errors import IntegrityError, InvalidName
+from ..storage.errors import Conflict, IntegrityError, InvalidInput, InvalidName
+from ..storage.threads import Threads
 from .entry import EXTERNAL, Entry, shown
-from .place import Place
+from .place import Place, is_store
 from .portable import Platform, Twins, why_unwritable
+from .refusal import refusal
 from .upload import Progress
 
-__all__ = ["Report", "chunks_of", "compare", "fetch", "platform_here", "require_writable"]
+__all__ = ["Report", "chunks_of", "compare", "fetch", "platform_here", "require_writable", "sparing"]
 
 BUFFER = 8 << 20  # bytes of small files to a task
 BATCH = 512
+_AT_ONCE = 1 << 22  # bytes of a file that is there
 EMPTY = blake3(b"").digest()
 ASIDE = 32  # bytes by which the name of what is not finished may be longer
 LONGEST_PATH: dict[Platform, int] = {"posix": 4095 - ASIDE, "macos": 1023 - ASIDE, "windows": 32_767 - ASIDE}
+_OWNED = {".git": "a git repository", ".lineart": "a configuration of Lineart"}  # where it is there already
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -76,6 +80,48 @@ def require_writable(entries: Iterable[Entry], platform: Platform, root: str = "
             )
 
 
+def sparing(entries: Iterable[Entry], place: Place) -> Iterator[Entry]:
+    """Pass entries on; Conflict at one that would change what a download must not, before anything is written.
+
+    That is a store below the place, and a repository or configuration that is there (`.git`, `.lineart`, at any depth).
+    An entry that is there as it is to be changes nothing.
+    """
+    if place.fresh:
+        yield from entries
+        return
+    owners: dict[str, str | None] = {"": None}  # by folder
+    for entry in entries:
+        folder, _, name = entry.path.rpartition("/")
+        if folder not in owners:
+            _own(folder, place, owners)
+        owner = owners[folder]
+        if owner is None and name.casefold() in _OWNED:
+            owner = _owner(entry.path, place)
+        if owner is not None and not _is_there(entry, place, mend=False):
+            raise Conflict(f"{shown(entry.path)} would be put into {owner}; choose another folder; nothing was written")
+        yield entry
+
+
+def _own(folder: str, place: Place, owners: dict[str, str | None]) -> None:
+    """Note whose a folder is, and the folders above it."""
+    end = 0
+    above = ""
+    while above != folder:
+        end = folder.find("/", end + 1)
+        part = folder if end < 0 else folder[:end]
+        if part not in owners:
+            owners[part] = owners[above] or _owner(part, place)
+        above = part
+
+
+def _owner(path: str, place: Place) -> str | None:
+    whole = f"{place.root}/{path}"
+    what = _OWNED.get(path.rpartition("/")[2].casefold())  # of a disk that does not tell case apart, `.GIT` is `.git`
+    if what is not None and place.find(path) is not None:
+        return f"{whole}, {what}"
+    return f"{whole}, a store of Lineart" if is_store(whole) else None
+
+
 def chunks_of(entry: Entry, chunks: ChunkStore) -> Iterator[tuple[bytes, int]]:
     """Yield digest and size of each chunk of a file in order."""
     if entry.recipe is not None:
@@ -87,7 +133,7 @@ def chunks_of(entry: Entry, chunks: ChunkStore) -> Iterator[tuple[bytes, int]]:
 def fetch(entries: Iterable[Entry], chunks: ChunkStore, place: Place, progress: Progress | None = None) -> None:
     """Write entries below a place, verified; raises IntegrityError and leaves nothing wrong behind."""
     workers = chunks.backend.parallelism
-    with ThreadPoolExecutor(workers, thread_name_prefix="lineart-fetch") as pool:
+    with Threads(workers, thread_name_prefix="lineart-fetch") as pool:
         window: deque[tuple[list[Entry], Future[None]]] = deque()
         try:
             for batch in _batches(entries):
@@ -178,30 +224,60 @@ def whole_file(
         progress(1, 0)
 
 
-def _is_there(entry: Entry, place: Place) -> bool:
-    """Whether the right content is at an entry's place; its mode bit is mended."""
-    found = place.find(entry.path)
-    if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
+def _is_there(entry: Entry, place: Place, *, mend: bool = True) -> bool:
+    """Whether the right content is at an entry's place, and the right mode bit, which may be mended."""
+    opened = place.open_found(entry.path, entry.size)
+    if opened is None:
         return False
-    if _digest(place.open_read(entry.path)) != entry.digest:
-        return False
-    place.set_executable(entry.path, found, executable=entry.executable)
-    return True
-
-
-def _digest(number: int) -> bytes:
-    """Hash an open file and close it."""
+    number, found = opened
     try:
-        hasher = blake3()
-        while data := os.read(number, 1 << 22):
-            hasher.update(data)
-        return hasher.digest()
+        is_right = _digest(number, entry.size) == entry.digest
+        if not is_right or _is_executable(found) == entry.executable:
+            return is_right
+        return mend and _mended(number, executable=entry.executable)
+    except OSError as error:
+        raise refusal(place.root, error, entry.path) from error
     finally:
         os.close(number)
 
 
+def _is_executable(found: os.stat_result) -> bool:
+    return bool(found.st_mode & stat.S_IXUSR)
+
+
+def _mended(number: int, *, executable: bool) -> bool:
+    """Give an open file the right mode bit; False where it is to be written anew, for it is not ours alone."""
+    found = os.fstat(number)
+    if found.st_nlink > 1:  # the bit would change under another name, too
+        return False
+    mode = stat.S_IMODE(found.st_mode)
+    try:
+        os.fchmod(number, mode | (mode & 0o444) >> 2 if executable else mode & ~0o111)
+    except PermissionError:
+        return False
+    return True
+
+
+def _digest(number: int, size: int) -> bytes:
+    """Hash an open file that is expected to be of a size; in one read, where it is small."""
+    if size < _AT_ONCE:
+        data = os.read(number, size + 1)
+        if len(data) == size:  # and not one byte more: that was its end
+            return blake3(data).digest()
+        hasher = blake3(data)
+    else:
+        hasher = blake3()
+    while data := os.read(number, _AT_ONCE):
+        hasher.update(data)
+    return hasher.digest()
+
+
 def compare(entries: Iterable[Entry], folder: Path, found: Iterable[str]) -> Report:
-    """Hash the files below a folder and say how they differ from the entries; `found` are the paths that are there."""
+    """Hash the files below a folder and say how they differ from the entries; `found` are the paths that are there.
+
+    Only content counts: the executable bit does not, for a umask, a copy or a disk without such bits changes it and the
+    data is the same. InvalidInput where a file cannot be read.
+    """
     report = Report()
     extra = set(found)
     for entry in entries:
@@ -213,9 +289,19 @@ def compare(entries: Iterable[Entry], folder: Path, found: Iterable[str]) -> Rep
         try:
             stands = whole.stat(follow_symlinks=False)
             is_file = stat.S_ISREG(stands.st_mode) and stands.st_size == entry.size
-            if not is_file or _digest(os.open(whole, _READ)) != entry.digest:
+            if not is_file or not _holds(whole, entry):
                 report.changed.append(entry.path)
         except FileNotFoundError:
             report.missing.append(entry.path)
+        except OSError as error:
+            raise InvalidInput(f"{whole} cannot be read: {error.strerror}; so nobody knows what is in it") from error
     report.extra = sorted(extra)
     return report
+
+
+def _holds(path: Path, entry: Entry) -> bool:
+    number = os.open(path, _READ)
+    try:
+        return _digest(number, entry.size) == entry.digest
+    finally:
+        os.close(number)

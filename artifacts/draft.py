@@ -1,7 +1,8 @@
 """The draft: where the bytes of a version-to-be will come from.
 
 Knows sources on this machine and the paths they will have; must not know stores. Nothing is read before it is logged,
-but every file's identity is remembered, so that one that changes in between is found out.
+but every file's identity is remembered, so that one that changes in between is found out. A writer through a memory
+map is not: the kernel may leave all times of such a file as they are.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import errno
 import os
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,13 +35,21 @@ class FileSource(NamedTuple):
     path: str
     size: int
     mtime: int  # nanoseconds
+    changed_at: int  # nanoseconds: of its inode, which nobody can set back as the mtime can be; a new hard link sets it
     inode: int
+    device: int
     executable: bool
 
     def matches(self, found: os.stat_result) -> bool:
-        """Whether an opened file is still the one that was added."""
-        same = found.st_size == self.size and found.st_mtime_ns == self.mtime and found.st_ino == self.inode
-        return same and stat.S_ISREG(found.st_mode)
+        """Whether an opened file is still the one that was added, as far as its inode tells."""
+        return (
+            found.st_size == self.size
+            and found.st_mtime_ns == self.mtime
+            and (found.st_ctime_ns == self.changed_at or found.st_nlink == 0)  # its last name was just taken away
+            and found.st_ino == self.inode
+            and found.st_dev == self.device
+            and stat.S_ISREG(found.st_mode)
+        )
 
     def changed(self) -> SourceChanged:
         """Return the error that says it is not."""
@@ -67,7 +78,8 @@ def file_source(path: str, found: os.stat_result) -> FileSource:
         raise InvalidInput(f"{path} is a folder; add it with add_dir")
     if not stat.S_ISREG(found.st_mode):
         raise InvalidInput(f"{path} is neither a file nor a folder; leave it out with ignore= or .artignore")
-    return FileSource(path, found.st_size, found.st_mtime_ns, found.st_ino, bool(found.st_mode & _EXECUTABLE))
+    executable = bool(found.st_mode & _EXECUTABLE)
+    return FileSource(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, executable)
 
 
 def open_source(source: FileSource) -> int:
@@ -93,7 +105,7 @@ class Draft:
     """Paths and their sources, on top of a base version or of nothing.
 
     `sources` maps a path to its source; `removed` holds base paths (files or folders) that are gone. `holds` says of a
-    base whether it has a path (a file or a folder).
+    base whether it has a path (a file or a folder). Safe from many threads.
     """
 
     def __init__(self, base: bytes | None = None, holds: Callable[[str], bool] | None = None) -> None:
@@ -104,27 +116,52 @@ class Draft:
         self.removed: set[str] = set()
         self._folders: set[str] = set()
         self._spool: tempfile.TemporaryDirectory[str] | None = None
+        self._changing = threading.Lock()
+        self._taken = False
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Close the draft while it is logged, and for good once it is; after an error it is open again.
+
+        What was added meanwhile would be lost without a word. Raises Conflict where it is closed already.
+        """
+        with self._changing:
+            self._require_open()
+            self._taken = True
+        try:
+            yield
+        except BaseException:
+            self._taken = False
+            raise
+
+    def _require_open(self) -> None:
+        if self._taken:
+            raise Conflict("this draft is being logged, or was: it takes nothing more; start another with new_draft()")
 
     def add(self, path: str, source: Source, *, overwrite: bool = False) -> None:
         """Give a path its source.
 
         Raises InvalidName for a path outside the rules or one that would be both a file and a folder, and Conflict for
-        one that is there with other content, unless `overwrite`.
+        one that is there with other content, unless `overwrite`, and while the draft is logged.
         """
         check_path(path)
-        self._put(path, source, overwrite=overwrite)
+        with self._changing:
+            self._require_open()
+            self._put(path, source, overwrite=overwrite)
 
     def add_all(self, found: Sequence[tuple[str, Source]], *, overwrite: bool = False) -> None:
         """Give many paths their sources, as `add` does; cheap where those of one folder follow one another."""
         check_paths([path for path, _ in found])
-        settled = None  # a folder that is known to be one
-        for path, source in found:
-            folder = path.rpartition("/")[0]
-            if folder == settled and path not in self.sources and path not in self._folders:
-                self.sources[path] = source
-            else:
-                self._put(path, source, overwrite=overwrite)
-                settled = folder
+        with self._changing:
+            self._require_open()
+            settled = None  # a folder that is known to be one
+            for path, source in found:
+                folder = path.rpartition("/")[0]
+                if folder == settled and path not in self.sources and path not in self._folders:
+                    self.sources[path] = source
+                else:
+                    self._put(path, source, overwrite=overwrite)
+                    settled = folder
 
     def _put(self, path: str, source: Source, *, overwrite: bool) -> None:
         known = self.sources.get(path)
@@ -149,6 +186,11 @@ class Draft:
     def remove(self, path: str) -> int:
         """Take a file or a folder out of the draft and return how many added paths went; the base's go at logging."""
         check_path(path)
+        with self._changing:
+            self._require_open()
+            return self._remove(path)
+
+    def _remove(self, path: str) -> int:
         below = path + "/"
         gone = [one for one in self.sources if one == path or one.startswith(below)]
         for one in gone:
@@ -169,9 +211,11 @@ class Draft:
         Raises InvalidName for a path that could not be added: better than when all is written.
         """
         check_path(name)
-        if self._spool is None:
-            self._spool = tempfile.TemporaryDirectory(prefix="lineart-draft-", ignore_cleanup_errors=True)
-        self._spooled += 1
+        with self._changing:
+            self._require_open()
+            if self._spool is None:
+                self._spool = tempfile.TemporaryDirectory(prefix="lineart-draft-", ignore_cleanup_errors=True)
+            self._spooled += 1
         return Path(self._spool.name) / f"{self._spooled:08d}"
 
     def close(self) -> None:

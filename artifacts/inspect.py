@@ -5,6 +5,10 @@ Knows versions and content, and hands the rest to storage. Changes nothing.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
 from sqlalchemy import select
 
 from ..storage.check import CheckReport, SoundChunks, check_journal, check_marker, check_packs, read_chunks
@@ -21,6 +25,7 @@ from .upload import Progress
 __all__ = ["check_store"]
 
 BATCH = 4096  # entries whose chunks are looked up at once
+PIECES = 65_536  # chunks that are
 _version = rows(tables.Version)
 
 
@@ -69,16 +74,26 @@ def _check_version(sound: SoundChunks, version: VersionRecord, report: CheckRepo
 
 def _check_entries(sound: SoundChunks, version: VersionRecord, entries: list[Entry], report: CheckReport) -> None:
     """Look up the chunks of some entries, and name the paths that lost any."""
-    needed: dict[str, list[tuple[bytes, int]]] = {}
+    counted: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    pieces = _pieces(sound, version, entries, report)
+    while part := list(islice(pieces, PIECES)):
+        found = sound.locate({digest for _, digest, _ in part})
+        counted.update(path for path, _, _ in part)
+        lost.update(path for path, digest, size in part if digest not in found or found[digest].size != size)
+    for path, count in lost.items():
+        report.wrong(f"{version.ref}/{path}", f"{count} of {counted[path]} chunks of {shown(path)} are lost")
+
+
+def _pieces(
+    sound: SoundChunks, version: VersionRecord, entries: list[Entry], report: CheckReport
+) -> Iterator[tuple[str, bytes, int]]:
+    """Yield path, digest and size of every chunk of some entries; what breaks a recipe is reported."""
     for entry in entries:
         if entry.kind == EXTERNAL:
             continue
         try:
-            needed[entry.path] = list(chunks_of(entry, sound))
+            for digest, size in chunks_of(entry, sound):
+                yield entry.path, digest, size
         except IntegrityError as error:
             report.wrong(f"{version.ref}/{entry.path}", str(error))
-    found = sound.locate({digest for pieces in needed.values() for digest, _ in pieces})
-    for path, pieces in needed.items():
-        lost = sum(digest not in found or found[digest].size != size for digest, size in pieces)
-        if lost:
-            report.wrong(f"{version.ref}/{path}", f"{lost} of {len(pieces)} chunks of {shown(path)} are lost")

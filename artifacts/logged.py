@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..storage.digest import Digest
 from ..storage.errors import Conflict, NotFound, VerifyError
 from .content import Content
-from .download import Report, compare, fetch, platform_here, require_writable
+from .download import Report, compare, fetch, platform_here, require_writable, sparing
+from .entry import shown
 from .manifest import diff, renames
 from .place import Place, is_store, locked
+from .refusal import refusal
 from .tree import CHECKOUT, DOWNLOADS
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ class LoggedVersion:
     def download(self, root: Path | None, prefix: str | None) -> Path:
         """Put the files below a folder, verified, and leave what else is there."""
         with self._place(root) as (place, folder):
-            self._require_writable(folder, prefix)
+            self._require_writable(place, prefix)
             self._fetch(place, prefix)
             place.settle()
         return folder
@@ -106,11 +108,11 @@ class LoggedVersion:
         with self._place(root) as (place, folder):
             own = place.find(CHECKOUT)
             is_own = own is not None and stat.S_ISREG(own.st_mode)
-            if not place.fresh and not force and not is_own and any(folder.iterdir()):
-                raise Conflict(f"{folder} holds files that no checkout put there; choose another folder, or force")
+            if not place.fresh and not force and not is_own:
+                _require_empty(folder)
             if next(self.content.manifest.walk(CHECKOUT), None) is not None:
                 raise Conflict(f"{self.record.ref} holds a file named {CHECKOUT}; download it instead")
-            self._require_writable(folder, None)
+            self._require_writable(place, None)
             wanted = {entry.path for entry in self.content.walk()} if not place.fresh else set()
             strays = place.strays({*wanted, CHECKOUT}) if not place.fresh else []
             mark = json.dumps({"ref": self.record.ref, "digest": self.record.digest.hex()}) + "\n"
@@ -123,7 +125,10 @@ class LoggedVersion:
         return folder
 
     def verify(self, root: Path | None) -> Path:
-        """Check a folder's files against this version; VerifyError carries the report."""
+        """Check a folder's files against this version; VerifyError carries the report.
+
+        Only paths and content count, the executable bit does not.
+        """
         self.require_bytes()
         folder = root if root is not None else self.default_root()
         report = compare(self.content.walk(), folder, _files_below(folder))
@@ -152,12 +157,12 @@ class LoggedVersion:
     def _place(self, root: Path | None) -> Iterator[tuple[Place, Path]]:
         self.require_bytes()
         folder = root if root is not None else self.default_root()
-        whole = folder.resolve()
+        whole = Path(os.path.realpath(folder))  # a link that leads to itself is for the place to refuse
         if any(is_store(os.fspath(one)) for one in (whole, *whole.parents)):
             raise Conflict(f"{folder} is in a store of Lineart, where nothing else may be; choose another folder")
         if root is None:
             self._mark_downloads(folder)
-        with locked(folder.absolute()), Place(folder) as place:
+        with locked(folder), Place(folder) as place:
             yield place, folder
 
     def _mark_downloads(self, folder: Path) -> None:
@@ -167,12 +172,16 @@ class LoggedVersion:
             here /= part
             if here.is_symlink():
                 raise Conflict(f"{here} is a symbolic link; nothing is written through it: name the folder you want")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            (folder.parent / DOWNLOADS).touch(exist_ok=False)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                (folder.parent / DOWNLOADS).touch(exist_ok=False)
+        except OSError as error:
+            raise refusal(folder, error) from error
 
-    def _require_writable(self, folder: Path, prefix: str | None) -> None:
-        require_writable(self.content.walk(prefix), platform_here(), os.path.abspath(folder))
+    def _require_writable(self, place: Place, prefix: str | None) -> None:
+        entries = sparing(self.content.walk(prefix), place)
+        require_writable(entries, platform_here(), os.path.abspath(place.root))
 
     def _fetch(self, place: Place, prefix: str | None) -> None:
         progress = self.home.progress(f"get {self.record.name}")
@@ -204,6 +213,23 @@ class LoggedEntry:
         return self._logged.content.read(self.path)
 
 
+def _require_empty(folder: Path) -> None:
+    try:
+        found = sorted(os.listdir(folder))
+    except OSError as error:
+        raise refusal(folder, error) from error
+    if found:
+        raise Conflict(
+            f"{folder} holds files that no checkout put there ({_some(found)}); choose another folder, or force"
+        )
+
+
+def _some(paths: list[str]) -> str:
+    """Name up to three paths."""
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(map(shown, paths[:3])) + more
+
+
 def _files_below(folder: Path) -> Iterator[str]:
     """Yield the relative path of everything below a folder that is not a folder itself."""
     for here, folders, files in os.walk(folder):
@@ -219,6 +245,5 @@ def _summary(report: Report) -> str:
     parts = []
     for what, paths in (("missing", report.missing), ("changed", report.changed), ("extra", report.extra)):
         if paths:
-            more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-            parts.append(f"{len(paths)} {what} ({', '.join(map(repr, paths[:3]))}{more})")
+            parts.append(f"{len(paths)} {what} ({_some(paths)})")
     return "; ".join(parts)

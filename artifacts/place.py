@@ -1,13 +1,14 @@
 """Putting files where a user wants them: folders that appear whole, files that are replaced whole, nothing outside.
 
 Knows the disk at the destination; must not know manifests or chunks. A symbolic link below the root is never written
-through; a link at a file's own place is replaced by the file.
+through, also not one that appears meanwhile; a link at a file's own place is replaced by the file.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import shutil
 import stat
@@ -17,13 +18,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from ..storage.errors import Conflict
+from ..storage.errors import Conflict, LineartError
 from ..storage.layout import MARKER
+from .folders import Folders
+from .refusal import refusal
 
 __all__ = ["Place", "is_store", "locked"]
 
 Data = bytes | memoryview
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # some filesystems of clusters
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class Place:
@@ -31,35 +36,46 @@ class Place:
 
     A root that does not exist is built aside as a whole and renamed once by `settle`; into one that exists each file
     comes under a temporary name and is renamed. Use it as a context manager: what was not settled is removed.
-    Safe from many threads.
+    Safe from many threads. What the disk refuses is a Conflict or an InvalidInput that names the root.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.fresh = not os.path.lexists(root)
-        self._aside = _beside(root, uuid.uuid4().hex[:8]) if self.fresh else root
-        self._base = os.fspath(self._aside)
-        self._folders: set[str] = set()  # that are there and are not links
-        if self.fresh:
-            self._aside.mkdir(parents=True)
-        elif not root.is_dir():
-            what = "a symbolic link to nothing" if root.is_symlink() and not root.exists() else "not a folder"
-            raise Conflict(f"{root} is {what}; remove it or choose another folder")
+        try:
+            self.fresh = not _is_there(root)
+            self._aside = _beside(root, uuid.uuid4().hex[:8]) if self.fresh else root
+            if self.fresh:
+                self._aside.mkdir(parents=True)
+            elif not root.is_dir():
+                raise Conflict(_no_folder(root))
+            self._base = os.fspath(self._aside)
+            self._folders = Folders(self._base, os.fspath(root))
+        except OSError as error:
+            raise refusal(root, error) from error
+        self._prefix = f".lineart-{uuid.uuid4().hex[:16]}-"  # of temporary names
+        self._numbers = itertools.count()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._folders.close()
         if self.fresh and self._aside != self.root:
             shutil.rmtree(self._aside, ignore_errors=True)
 
     def settle(self) -> None:
-        """Let the whole folder appear at its place; Conflict where something else has appeared there meanwhile."""
+        """Let the whole folder appear at its place; Conflict where something else has appeared there meanwhile.
+
+        Into a folder that was there, the files have been put already: Conflict where a part of it has been moved since.
+        """
         if not self.fresh:
+            self._folders.require_unmoved()
             return
         try:
             os.rename(self._aside, self.root)
         except OSError as error:
+            if not os.path.lexists(self.root):
+                raise refusal(self.root, error) from error
             raise Conflict(
                 f"{self.root} appeared while it was being downloaded: {error.strerror}; try again"
             ) from error
@@ -69,47 +85,65 @@ class Place:
         """Return what is at a file's place now, links not followed; None where nothing is."""
         if self.fresh:
             return None
+        folder, _, name = path.rpartition("/")
         try:
-            return os.lstat(self._whole(path))
+            with self._folders.hold(folder, make=False) as where:
+                return os.lstat(name, dir_fd=where)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except OSError as error:
-            if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-                return None
-            raise
+            raise refusal(self.root, error, path) from error
 
-    def open_read(self, path: str) -> int:
-        """Open a file that is there for reading; refuses links on the way."""
-        self._make_folder(path.rpartition("/")[0])
-        return os.open(self._whole(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    def open_found(self, path: str, size: int) -> tuple[int, os.stat_result] | None:
+        """Open the regular file of this size that is at a file's place; None where there is none that can be read."""
+        if self.fresh:
+            return None
+        folder, _, name = path.rpartition("/")
+        try:
+            with self._folders.hold(folder, make=False) as where:
+                found = os.lstat(name, dir_fd=where)  # first, for the opening of a device may do something
+                if not stat.S_ISREG(found.st_mode) or found.st_size != size:
+                    return None
+                return os.open(name, _READ, dir_fd=where), found
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # a link since
+                return None
+            raise refusal(self.root, error, path) from error
 
     def write(self, path: str, parts: Iterable[Data], *, executable: bool) -> None:
         """Write one file whole; it appears under its name only when every part was written."""
-        self._make_folder(path.rpartition("/")[0])
-        target = self._whole(path)
-        name = target if self.fresh else f"{os.path.dirname(target)}/.lineart-{uuid.uuid4().hex[:16]}"
-        number = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o777 if executable else 0o666)
+        folder, _, name = path.rpartition("/")
+        first = name if self.fresh else f"{self._prefix}{next(self._numbers):x}"
+        reading = False  # then an OSError is not of this disk
         try:
-            try:
-                for part in parts:
-                    _write_all(number, part)
-            finally:
-                os.close(number)
-            if not self.fresh:
-                _replace(name, target)
-        except BaseException as error:
-            with suppress(FileNotFoundError):
-                os.unlink(name)
-            if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-                error.filename = target  # a full disk does not say where
-            raise
-
-    def set_executable(self, path: str, found: os.stat_result, *, executable: bool) -> None:
-        """Give a file that has the right content the right mode bit."""
-        if bool(found.st_mode & stat.S_IXUSR) != executable:
-            bits = (found.st_mode & 0o444) >> 2
-            os.chmod(
-                self._whole(path),
-                stat.S_IMODE(found.st_mode) | bits if executable else stat.S_IMODE(found.st_mode) & ~0o111,
-            )
+            with self._folders.hold(folder, make=True) as where:
+                number = os.open(first, _WRITE, 0o777 if executable else 0o666, dir_fd=where)
+                try:
+                    try:
+                        reading = True
+                        for part in parts:
+                            reading = False
+                            _write_all(number, part)
+                            reading = True
+                        reading = False
+                    finally:
+                        os.close(number)
+                    if not self.fresh:
+                        os.replace(first, name, src_dir_fd=where, dst_dir_fd=where)
+                except BaseException:
+                    with suppress(OSError):  # the first failure is the one to be told
+                        os.unlink(first, dir_fd=where)
+                    raise
+        except IsADirectoryError:
+            raise Conflict(
+                f"{self.root}/{path} is a folder where a file is to be; move it away or choose another folder"
+            ) from None
+        except OSError as error:
+            if reading or isinstance(error, LineartError):
+                raise
+            raise refusal(self.root, error, path) from error
 
     def make_way(self, paths: Iterable[str]) -> None:
         """Remove what stands in the way of files: a file or a link at a folder's place, a folder at a file's."""
@@ -123,11 +157,11 @@ class Place:
         for folder in sorted(folders):  # from above to below, so that no link is looked through
             found = self.find(folder)
             if found is not None and not stat.S_ISDIR(found.st_mode):
-                os.unlink(self._whole(folder))
+                self._remove(folder)
         for path in wanted:
             found = self.find(path)
             if found is not None and stat.S_ISDIR(found.st_mode):
-                shutil.rmtree(self._whole(path))
+                self._remove(path, whole=True)
 
     def strays(self, paths: set[str]) -> list[str]:
         """Return every file and link that is not among `paths`.
@@ -135,52 +169,48 @@ class Place:
         Raises Conflict for a folder that holds a store or a git repository: whoever asks for it to be cleared errs.
         """
         found: list[str] = []
-        for folder, folders, files in os.walk(self._base):
-            if is_store(folder) or ".git" in folders:
-                what = "a store of Lineart" if is_store(folder) else "a git repository"
-                raise Conflict(f"{folder} is {what}, which would be cleared away; choose another folder")
+        for folder, folders, files in os.walk(self._base, onerror=self._refuse):
             prefix = os.path.relpath(folder, self._base).replace(os.sep, "/") + "/"
             prefix = "" if prefix == "./" else prefix
+            is_git = ".git" in folders or (".git" in files and prefix + ".git" not in paths)  # a file in a worktree
+            if is_git or is_store(folder):
+                what = "a store of Lineart" if is_store(folder) else "a git repository"
+                raise Conflict(f"{folder} is {what}, which would be cleared away; choose another folder")
             links = [one for one in folders if os.path.islink(f"{folder}/{one}")]
             found.extend(prefix + name for name in (*files, *links) if prefix + name not in paths)
         return found
 
     def clear(self, strays: Iterable[str]) -> None:
-        """Remove files and links, and every folder that is empty then."""
+        """Remove files and links, and every folder that is empty then; the last thing before `settle`."""
+        self._folders.require_unmoved()
         for path in strays:
             found = self.find(path)
             if found is not None and not stat.S_ISDIR(found.st_mode):  # a folder has taken its place meanwhile
-                os.unlink(self._whole(path))
-        for folder, _, _ in os.walk(self._base, topdown=False):
-            if folder != self._base and not os.listdir(folder):
-                os.rmdir(folder)
+                self._remove(path)
+        try:
+            for _, folders, _, where in os.fwalk(self._base, topdown=False):
+                for name in folders:
+                    with suppress(FileNotFoundError, NotADirectoryError):  # a link
+                        _remove_empty(name, where)
+            self._folders.forget()
+        except OSError as error:
+            raise refusal(self.root, error) from error
 
-    def _whole(self, path: str) -> str:
-        return f"{self._base}/{path}"
-
-    def _make_folder(self, folder: str) -> None:
-        """Make a folder of the tree, each part in turn, and refuse a link at any of them."""
-        if not folder or folder in self._folders:
+    def _remove(self, path: str, *, whole: bool = False) -> None:
+        folder, _, name = path.rpartition("/")
+        try:
+            with self._folders.hold(folder, make=False) as where:
+                if whole:
+                    shutil.rmtree(name, dir_fd=where)
+                else:
+                    os.unlink(name, dir_fd=where)
+        except FileNotFoundError:
             return
-        self._make_folder_above(folder)
-        whole = self._whole(folder)
-        with suppress(FileExistsError):
-            os.mkdir(whole)
-        found = os.lstat(whole)
-        if stat.S_ISLNK(found.st_mode):
-            raise Conflict(
-                f"{whole} is a symbolic link; nothing is written through it: remove it or choose another folder"
-            )
-        if not stat.S_ISDIR(found.st_mode):
-            raise Conflict(f"{whole} is a file where a folder is needed; remove it or choose another folder")
-        self._folders.add(folder)
+        except OSError as error:
+            raise refusal(self.root, error, path) from error
 
-    def _make_folder_above(self, folder: str) -> None:
-        parts = folder.split("/")
-        for end in range(1, len(parts)):
-            above = "/".join(parts[:end])
-            if above not in self._folders:
-                self._make_folder(above)
+    def _refuse(self, error: OSError) -> None:
+        raise refusal(self.root, error) from error
 
 
 def _write_all(number: int, data: Data) -> None:
@@ -189,11 +219,29 @@ def _write_all(number: int, data: Data) -> None:
         view = view[os.write(number, view) :]
 
 
-def _replace(name: str, target: str) -> None:
+def _remove_empty(name: str, where: int) -> None:
     try:
-        os.replace(name, target)
-    except IsADirectoryError:
-        raise Conflict(f"{target} is a folder where a file is to be; remove it or choose another folder") from None
+        os.rmdir(name, dir_fd=where)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a name is taken; a disk that does not say is an OSError."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _no_folder(root: Path) -> str:
+    if root.is_file():
+        return f"{root} is a file; choose a folder for the download"
+    if root.is_symlink() and not root.exists():
+        return f"{root} is a symbolic link to nothing; remove it or choose another folder"
+    return f"{root} is not a folder; choose a folder for the download"
 
 
 def is_store(folder: str) -> bool:
@@ -210,31 +258,46 @@ def _beside(root: Path, suffix: str) -> Path:
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """Hold the right to change one folder; another process on this machine that has it is waited for."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    path = _beside(root, "lock")
-    while True:
-        try:
-            number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        except OSError as error:
-            if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS} or not root.is_dir():
-                raise
-            path = root  # a folder that is ours in one that is not, such as a mounted volume: it is its own lock
-            number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            _lock(number)
-            with suppress(FileNotFoundError):
-                if os.stat(path).st_ino == os.fstat(number).st_ino:  # else its last holder has removed it meanwhile
-                    break
-        except BaseException:
-            os.close(number)
-            raise
-        os.close(number)
+    try:
+        path, number = _acquire(root)
+    except OSError as error:
+        raise refusal(root, error) from error
     try:
         yield
     finally:
-        if path != root:
+        if path is not None:
             with suppress(FileNotFoundError):
                 os.unlink(path)
+        os.close(number)
+
+
+def _acquire(root: Path) -> tuple[Path | None, int]:
+    """Return the lock file, if there is one, and the descriptor that is locked."""
+    whole = root if root.name not in {"", ".."} else root.absolute()  # the folders above may be closed to us
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    path = _beside(whole, "lock")
+    while True:
+        is_own = False
+        try:
+            number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise Conflict(
+                    f"{path} is a symbolic link where the lock of {root} is to be; remove the link"
+                ) from None
+            if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS} or not root.is_dir():
+                raise
+            is_own = True  # a folder that is ours in one that is not, such as a mounted volume: it is its own lock
+            number = os.open(whole, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _lock(number)
+            with suppress(FileNotFoundError):
+                # Else its last holder has removed it meanwhile.
+                if os.stat(whole if is_own else path).st_ino == os.fstat(number).st_ino:
+                    return None if is_own else path, number
+        except BaseException:
+            os.close(number)
+            raise
         os.close(number)
 
 

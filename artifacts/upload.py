@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from time import perf_counter, thread_time
 from typing import NamedTuple, Self
@@ -21,6 +21,7 @@ from ..storage import recipe
 from ..storage.chunking import ChunkingParameters, Cutter
 from ..storage.pack import Encoded, PackKind, encode
 from ..storage.session import Session
+from ..storage.threads import Threads
 from .draft import BytesSource, FileSource, Source, open_source, require_same
 from .entry import Entry
 
@@ -91,8 +92,8 @@ class _Lanes:
     """
 
     def __init__(self) -> None:
-        self._wide = ThreadPoolExecutor(WORKERS, thread_name_prefix="lineart-hash")
-        self._narrow = ThreadPoolExecutor(1, thread_name_prefix="lineart-read")
+        self._wide = Threads(WORKERS, thread_name_prefix="lineart-hash")
+        self._narrow = Threads(1, thread_name_prefix="lineart-read")
         self._waiting = False
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@ Parse, call, print. What a listing says is in `views.py`, what `log` does in `in
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ import typer
 
 from ..display import count_of
 from ..lineage.printing import print_size
-from ..storage.errors import InvalidInput
+from ..storage.errors import InvalidInput, NotFound
 from .invocation import AsJson, Invocation, invocation
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def log(
         description,
         tuple(use or ()),
     )
+    if not os.path.lexists(path):  # before a store is made for it
+        raise NotFound(f"{path} does not exist")
     with call.open_or_create() as store:
         outcome = log_path(call, store, request)
     report_outcome(call.screen, outcome, request, as_json=as_json)

@@ -5,6 +5,7 @@ Knows records; must not know stores or streams. Pure.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +73,11 @@ RUNS = (
     Column("TOOK", right=True),
     Column("COMMIT"),
     Column("BY", fold=True),
+    Column("CONFIG", fold=True),
+    Column("SUMMARY", fold=True),
 )
 LATEST = "latest"
+WORDS = 40  # characters of a run's config or summary in a table
 
 
 def collection_row(one: CollectionRecord, now: int, *, with_project: bool) -> tuple[Value, ...]:
@@ -194,7 +198,15 @@ def run_row(one: RunRecord, now: int) -> tuple[Value, ...]:
         Cell("", "") if took is None else Cell(print_duration(took), f"{took / 1e6:.6f}"),
         Cell(commit[:7] + mark if commit else "", commit + mark if commit else ""),
         one.actor,
+        _values_cell(one.config),
+        _values_cell(one.summary),
     )
+
+
+def _values_cell(values: dict[str, Any]) -> Cell:
+    """Return what tells runs apart, short for people and whole for programs."""
+    text = " ".join(f"{key}={value}" for key, value in values.items())
+    return Cell(text if len(text) <= WORDS else text[: WORDS - 1] + "…", json.dumps(values) if values else "")
 
 
 def event_row(one: Event, now: int) -> tuple[Value, ...]:

@@ -21,7 +21,7 @@ from .engine import Engine
 from .errors import IntegrityError, NotFound, StoreUnavailable
 from .events import Event, canonical
 from .layout import MARKER, pack_folder, pack_key, parse_pack_key
-from .marker import Marker
+from .marker import LARGEST, Marker
 from .pack import PackKind, Slot, read_slots
 from .tables import PackState, rows
 
@@ -115,7 +115,7 @@ def check_marker(engine: Engine, report: CheckReport) -> None:
     Raises StoreUnavailable for a bucket with nothing in it at all: that is a disk that is not mounted.
     """
     try:
-        found = Marker.decode(engine.backend.get(MARKER), engine.backend.url)
+        found = Marker.decode(engine.backend.get(MARKER, 0, LARGEST + 1), engine.backend.url)
     except NotFound:
         if next(engine.backend.list(""), None) is None:
             raise StoreUnavailable(f"{engine.backend.url} is empty; is the bucket mounted?") from None

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from sqlalchemy import insert, select, text
 
+from . import forking
 from .bulk import select_in
 from .engines import Dialect, Location, locate, make_engine, wait_for_writing
 from .errors import Conflict, NotFound
 from .schema import HEAD, holding, lock_schema, tables, upgrade
+from .sqlite import SqliteFile
 from .tables import Store, rows
 from .transaction import STORE_CREATED, Transaction, store_created
 from .trouble import Trouble, busy, diagnose, translate
+from .turns import Turns
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,8 +39,6 @@ __all__ = ["Database", "StoreRow", "Transaction", "select_in"]
 T = TypeVar("T")
 
 MARK_AGE = 24 * 3600 * 1_000_000  # µs: no transaction is looked up this long after its COMMIT
-
-_ROW, _MOMENT = 0.05, 0.002  # seconds: others look about every millisecond
 
 # A retry claims the same mark as the attempt whose COMMIT was lost. The insert waits while that attempt is still
 # under way in the server, and finds its mark if it was committed: there is no moment at which the answer is a guess.
@@ -95,7 +95,9 @@ class Database:
         self._sleep = sleep
         self._jitter = jitter
         self._reached = False
-        self._start(create=create)
+        self._file = None if location.path is None else SqliteFile(location.path, self.url, create=create)
+        self._start()
+        forking.watch_connections(self)
 
     @classmethod
     def create(cls, url: str, *, store_id: str, actor: str, folds: Mapping[str, Fold], **options: Any) -> Self:
@@ -174,8 +176,7 @@ class Database:
                 results.append(result)
             return result
 
-        with self._turn():
-            result = self._persist(attempt)
+        result = self._in_turn(attempt)
         if self.dialect == "postgresql" and mark.startswith("00"):  # now and then: one in 256
             self.prune_marks()
         return result
@@ -196,50 +197,31 @@ class Database:
             with self._begin(write=True) as connection:
                 connection.execute(_PRUNE, {"age": MARK_AGE})
 
-        with self._turn():
-            self._persist(prune)
+        self._in_turn(prune)
 
-    def _start(self, *, create: bool = False) -> None:
-        self._pid = os.getpid()
-        self._engine = make_engine(self._location, self.patience, create=create)
-        self._writing = threading.Lock()  # SQLite has one writer; threads wait here rather than by polling
-        self._local = threading.local()
-        self._released = self._since = 0.0  # when this process last wrote, and when it began to without a pause
+    def before_fork(self) -> None:
+        """Close SQLite's idle connections: none may be inherited. PostgreSQL's are left to the parent."""
+        if self.dialect == "sqlite":
+            self._engine.dispose()
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process."""
+        _inherited.append(self._engine)
+        self._start()
+
+    def _start(self) -> None:
+        self._engine = make_engine(self._location, self.patience, file=self._file)
+        self._turns = Turns(single=self.dialect == "sqlite", patience=self.patience, sleep=self._sleep)
+        self._pid = os.getpid()  # last: from here on, other threads use what was made above
 
     def _enter(self) -> None:
-        if self._pid != os.getpid():
-            _inherited.append(self._engine)
-            self._start()
-        if getattr(self._local, "writing", False):
+        if self._pid != os.getpid():  # forked by something that tells nobody
+            self.after_fork()
+        if self._turns.mine:
             raise RuntimeError("a transaction is open in this thread; its work must use that one")
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait for this thread's turn to write."""
-        if self.dialect == "sqlite" and not self._writing.acquire(timeout=self.patience):
-            raise busy(self._location, self.patience)
-        self._local.writing = True
-        try:
-            if self.dialect == "sqlite":
-                self._let_others()
-            yield
-        finally:
-            self._released = time.monotonic()
-            self._local.writing = False
-            if self.dialect == "sqlite":
-                self._writing.release()
-
-    def _let_others(self) -> None:
-        """Leave SQLite's lock alone for a moment after a long row of transactions without a pause.
-
-        Other processes can only look whether it is free; between two transactions they would hardly ever see it so.
-        """
-        now = time.monotonic()
-        if now - self._released > _MOMENT:
-            self._since = now
-        elif now - self._since > _ROW:
-            self._sleep(_MOMENT)
-            self._since = time.monotonic()
+    def _in_turn(self, attempt: Callable[[], T]) -> T:
+        return self._turns.take(lambda: self._persist(attempt), lambda: busy(self._location, self.patience))
 
     def _persist(self, attempt: Callable[[], T]) -> T:
         """Repeat a transaction that was undone through no fault of its own, for as long as patience lasts."""
@@ -260,19 +242,36 @@ class Database:
             pause = min(pause * 2, 2.0)
 
     @contextmanager
+    def _connect(self) -> Iterator[tuple[Connection, Any]]:
+        """Yield a connection, and the driver's below it."""
+        with nullcontext() if self._file is None else forking.shelter(), self._engine.connect() as connection:
+            yield connection, connection.connection.dbapi_connection
+
+    @contextmanager
     def _begin(self, *, write: bool) -> Iterator[Connection]:
-        with self._engine.connect() as connection:
-            raw: Any = connection.connection.dbapi_connection
-            if self.dialect == "sqlite":
-                if write:
-                    self._patiently(raw, "BEGIN IMMEDIATE")
-                else:
-                    raw.execute("BEGIN")
-            else:
+        with self._connect() as (connection, raw):
+            self._require_file(connection)
+            if self.dialect == "postgresql":
                 _characterize(raw, write=write)
+            elif write:
+                self._patiently(raw, "BEGIN IMMEDIATE")
+            else:
+                raw.execute("BEGIN")
             with connection.begin():
                 self._reached = True
                 yield connection
+            if write:
+                self._require_file(connection)  # what went into a file that is gone is not acknowledged
+
+    def _require_file(self, connection: Connection) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.require()
+        except BaseException:
+            connection.invalidate()
+            self._engine.dispose()
+            raise
 
     def _patiently(self, raw: sqlite3.Connection, statement: str) -> None:
         wait_for_writing(raw, statement, self._location, self.patience, self._sleep, self._jitter)
@@ -284,8 +283,7 @@ class Database:
 
     def _use_wal(self) -> None:
         if self.dialect == "sqlite":
-            with self._engine.connect() as connection:
-                raw: Any = connection.connection.dbapi_connection
+            with self._connect() as (_, raw):
                 self._patiently(raw, "PRAGMA journal_mode=WAL")
 
     def _found(self, store_id: str, first: Callable[[Transaction], object]) -> None:
@@ -330,8 +328,7 @@ class Database:
                 if held is not None and held.revision != HEAD:
                     upgrade(connection)
 
-        with self._turn():
-            self._persist(migrate)
+        self._in_turn(migrate)
 
 
 def _characterize(raw: Any, *, write: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 
 from blake3 import blake3
 
+from . import forking
 from .backends.base import Backend
 from .chunks import ChunkStore
 from .database import Database, Transaction
@@ -20,7 +21,7 @@ from .errors import Conflict, IntegrityError, NotFound
 from .events import Fold
 from .journal import Journal
 from .layout import JOURNAL, MARKER
-from .marker import Marker
+from .marker import LARGEST, Marker
 from .pack import PackKind
 from .session import PacksGone, Session
 
@@ -46,6 +47,11 @@ class Engine:
         self.journal = Journal(backend, database)
         self._lock = threading.Lock()
         self._writing = False
+        forking.watch(self)
+
+    def after_fork(self) -> None:
+        """Take a new lock in a child process: the parent's may be held by a thread that is not there."""
+        self._lock = threading.Lock()
 
     @classmethod
     def create(
@@ -165,8 +171,8 @@ def read_marker(backend: Backend) -> Marker | None:
     """Return what a bucket says it is; None where it holds no store."""
     try:
         try:
-            return Marker.decode(backend.get(MARKER), backend.url)
+            return Marker.decode(backend.get(MARKER, 0, LARGEST + 1), backend.url)
         except IntegrityError:  # what came wrong is asked for once more before it is called damaged
-            return Marker.decode(backend.get(MARKER), backend.url)
+            return Marker.decode(backend.get(MARKER, 0, LARGEST + 1), backend.url)
     except NotFound:
         return None

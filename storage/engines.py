@@ -17,10 +17,10 @@ from urllib.parse import quote, quote_plus
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import QueuePool
 
 from .errors import InvalidInput, StoreUnavailable
 from .mounts import network_filesystem
+from .sqlite import READ_PATIENCE, SqliteFile, SqlitePool
 from .trouble import busy, is_busy
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ __all__ = ["Dialect", "Location", "locate", "make_engine", "wait_for_writing"]
 
 Dialect = Literal["sqlite", "postgresql"]
 
-_READ_PATIENCE = 5000  # ms that a SQLite reader waits while another process recovers or removes the write-ahead log
 _LOOK = 0.001  # seconds between two looks at SQLite's write lock, on average
 _SQLITE = "sqlite:///"
 _SECRET = ("password", "sslpassword", "passfile")
@@ -103,16 +102,18 @@ def locate(url: str) -> Location:
     )
 
 
-def make_engine(location: Location, patience: float, *, create: bool = False, mountinfo: str | None = None) -> Engine:
+def make_engine(
+    location: Location, patience: float, *, file: SqliteFile | None = None, mountinfo: str | None = None
+) -> Engine:
     """Return an engine for a database; connections are made when they are needed.
 
-    `patience` is seconds that a lock may be waited for. `create` lets SQLite make the file. `mountinfo` stands in for
-    the text of /proc/self/mountinfo. Raises StoreUnavailable for SQLite on a network filesystem, and where psycopg
-    is not installed, InvalidInput.
+    `patience` is seconds that a lock may be waited for. `file` is SQLite's, if it was opened before. `mountinfo` stands
+    in for the text of /proc/self/mountinfo. Raises StoreUnavailable for SQLite on a network filesystem, and where
+    psycopg is not installed, InvalidInput.
     """
     if location.path is not None:
         _refuse_network_filesystem(location, _mountinfo() if mountinfo is None else mountinfo)
-        return _sqlite(location.path, create=create)
+        return _sqlite(file or SqliteFile(location.path, location.shown, create=False))
     return _postgresql(location, patience)
 
 
@@ -143,27 +144,11 @@ def wait_for_writing(
                     raise busy(location, patience) from error
             sleep(_LOOK * (0.5 + jitter()))
     finally:
-        raw.execute(f"PRAGMA busy_timeout={_READ_PATIENCE}")
+        raw.execute(f"PRAGMA busy_timeout={READ_PATIENCE}")
 
 
-def _sqlite(path: Path, *, create: bool) -> Engine:
-    address = f"file:{quote(os.fsencode(path))}?mode={'rwc' if create else 'rw'}"
-
-    def connect() -> sqlite3.Connection:
-        # isolation_level=None: the driver begins nothing by itself; Database says BEGIN, and which.
-        connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
-        try:
-            connection.execute(f"PRAGMA busy_timeout={_READ_PATIENCE}")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA foreign_keys=ON")
-            connection.execute("PRAGMA cache_size=-32768")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    # Connections are as many as threads ask for: a limit would let threads wait for one another's.
-    return create_engine("sqlite://", creator=connect, poolclass=QueuePool, max_overflow=-1, hide_parameters=True)
+def _sqlite(file: SqliteFile) -> Engine:
+    return create_engine("sqlite://", creator=file.connect, poolclass=SqlitePool, hide_parameters=True)
 
 
 def _postgresql(location: Location, patience: float) -> Engine:

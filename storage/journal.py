@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import zstandard
 from sqlalchemy import select, update
 
+from . import forking
 from .digest import Hasher
 from .errors import Conflict, IntegrityError, NotFound
 from .events import LINE_LIMIT, Event, line
@@ -36,6 +37,7 @@ __all__ = ["Journal"]
 
 BATCH = 1000  # events folded in one transaction of a replay
 AHEAD = 16  # objects asked for before they are needed
+OBJECT_LIMIT = 64 << 20  # bytes of an object: any line, and what stands before it when it is closed
 
 _COLUMNS = [rows(EventRow).c[name] for name in ("seq", "time", "actor", "kind", "subject", "reason", "data")]
 
@@ -46,9 +48,15 @@ class Journal:
     At any moment, and after a crash at any point, what is in the bucket is a prefix of the events without gaps.
     """
 
-    def __init__(self, backend: Backend, database: Database) -> None:
+    def __init__(self, backend: Backend, database: Database, *, largest: int = OBJECT_LIMIT) -> None:
+        self._largest = largest
         self._backend = backend
         self._database = database
+        self._flushing = threading.Lock()
+        forking.watch(self)
+
+    def after_fork(self) -> None:
+        """Take a new lock in a child process; that the parent may be flushing at the same time does no harm."""
         self._flushing = threading.Lock()
 
     def flush(self) -> int:
@@ -68,7 +76,8 @@ class Journal:
                         f"{self._database.url} lacks events after {journalled}, which are not in the journal either;"
                         " restore a backup of it"
                     )
-                lines = [line(*row) for row in outbox]
+                lines = _fitting((line(*row) for row in outbox), self._largest)
+                last = first + len(lines) - 1
                 self._backend.put(journal_key(first, last, _checksum(b"".join(lines))), lines)
                 # The next look at the outbox starts behind these only once they are durable.
                 self._database.write(lambda tx, last=last: _advance(tx, last))  # type: ignore[misc]
@@ -163,7 +172,7 @@ class Journal:
 
     def _get(self, key: str) -> bytes | None:
         try:
-            return self._backend.get(key)
+            return self._backend.get(key, 0, self._largest + 1)  # longer ones are not what their name says
         except NotFound:
             return None
 
@@ -171,6 +180,17 @@ class Journal:
 def _checksum(data: bytes) -> str:
     """Return what an object's name says of its bytes; equal events so have equal names."""
     return Hasher(data).digest()[:8].hex()
+
+
+def _fitting(lines: Iterable[bytes], room: int) -> list[bytes]:
+    """Return the first lines, as many as one object holds."""
+    held: list[bytes] = []
+    for one in lines:
+        room -= len(one)
+        if held and room < 0:
+            break
+        held.append(one)
+    return held
 
 
 class _Damaged(Exception):

@@ -13,9 +13,10 @@ from typing import Self
 from .chunking import ChunkingParameters
 from .errors import FormatTooNew, IntegrityError
 
-__all__ = ["FORMAT", "Marker"]
+__all__ = ["FORMAT", "LARGEST", "Marker"]
 
 FORMAT = 1
+LARGEST = 1 << 16  # bytes
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -40,6 +41,8 @@ class Marker:
     @classmethod
     def decode(cls, raw: bytes, url: str) -> Self:
         """Read a marker; FormatTooNew or IntegrityError names the store's `url`."""
+        if len(raw) > LARGEST:
+            raise IntegrityError(f"{url}: lineart.json is damaged: it has more than {LARGEST} bytes")
         try:
             data = json.loads(raw)
             format_ = data["format"]

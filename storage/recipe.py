@@ -6,7 +6,9 @@ what a chunk holds. The encoding is normative in docs/format.md, "Chunks, recipe
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
@@ -16,7 +18,7 @@ from .digest import SIZE as DIGEST_SIZE
 from .digest import Hasher
 from .errors import FormatTooNew, IntegrityError, InvalidInput
 
-__all__ = ["MAX_ITEMS", "MAX_LEVEL", "Item", "Recipe", "build", "decode", "encode", "walk"]
+__all__ = ["MAX_ITEMS", "MAX_LEVEL", "Finder", "Item", "Place", "Recipe", "build", "decode", "encode", "walk"]
 
 FORMAT = 1
 MAX_ITEMS = 65_536
@@ -116,30 +118,84 @@ def walk(root: bytes, size: int, get: Callable[[bytes], bytes], width: int = MAX
     `build` could not have led to are an IntegrityError, raised before any chunk of the recipe in question is given.
     At most four recipes are held, one a level; as levels only fall, a cycle cannot be followed.
     """
-    recipe = decode(get(root))
-    if len(recipe.items) < 2:
-        raise IntegrityError(f"recipe {root.hex()} is a root with one item")
-    yield from _walk(root, recipe, size, get, width, last=True)
+    yield from _walk(_Node.root(root, size, get, width), get, width)
 
 
-def _walk(
-    digest: bytes, recipe: Recipe, size: int, get: Callable[[bytes], bytes], width: int, *, last: bool
-) -> Iterator[Item]:
-    level, items = recipe
-    name = f"recipe {digest.hex()}"
-    total = sum(item[1] for item in items)
-    if total != size:
-        raise IntegrityError(f"{name} stands for {total} bytes, where {size} were expected")
-    if len(items) > width or (not last and len(items) < width):
-        raise IntegrityError(f"{name} has {len(items)} items; only the last recipe of a level has fewer than {width}")
-    if level == 0:
-        if any(item[1] > MAX_CHUNK for item in items):
-            raise IntegrityError(f"{name} names a chunk of more than {MAX_CHUNK} bytes")
-        yield from items
+def _walk(node: _Node, get: Callable[[bytes], bytes], width: int) -> Iterator[Item]:
+    if node.level == 0:
+        yield from node.items
         return
-    final = len(items) - 1
-    for index, (child, part) in enumerate(items):
-        below = decode(get(child))
-        if below.level != level - 1:
-            raise IntegrityError(f"{name} of level {level} names one of level {below.level}")
-        yield from _walk(child, below, part, get, width, last=last and index == final)
+    for index in range(len(node.items)):
+        yield from _walk(node.child(index, get, width), get, width)
+
+
+class Place(NamedTuple):
+    """A chunk of a file, and where in the file it begins."""
+
+    digest: bytes
+    begin: int
+    size: int
+
+
+class Finder:
+    """Finds the chunk behind an offset of a file of `size` bytes, and reads only the recipes on the way to it.
+
+    `get` and the errors are those of `walk`; a recipe is refused when it is read, so at most four are held whatever
+    the size is said to be.
+    """
+
+    def __init__(self, root: bytes, size: int, get: Callable[[bytes], bytes], width: int = MAX_ITEMS) -> None:
+        self._get = get
+        self._width = width
+        self._way = [(0, _Node.root(root, size, get, width))]  # from the root down: where each begins in the file
+
+    def at(self, offset: int) -> Place:
+        """Return the chunk that holds an offset, which is at least 0 and less than the file's size."""
+        while not self._way[-1][0] <= offset < self._way[-1][0] + self._way[-1][1].size:
+            self._way.pop()
+        while True:
+            start, node = self._way[-1]
+            index = bisect_right(node.ends, offset - start)
+            digest, size = node.items[index]
+            begin = start + node.ends[index] - size
+            if node.level == 0:
+                return Place(digest, begin, size)
+            self._way.append((begin, node.child(index, self._get, self._width)))
+
+
+class _Node:
+    """One recipe in its place among those of a file; it is what `build` could have made there, or IntegrityError."""
+
+    __slots__ = ("_last", "_name", "ends", "items", "level", "size")
+
+    def __init__(self, digest: bytes, recipe: Recipe, size: int, width: int, *, last: bool) -> None:
+        self.level, self.items = recipe
+        self._name = f"recipe {digest.hex()}"
+        self._last = last  # of its level
+        self.ends = list(accumulate(item[1] for item in self.items))
+        self.size = self.ends[-1]
+        if self.size != size:
+            raise IntegrityError(f"{self._name} stands for {self.size} bytes, where {size} were expected")
+        count = len(self.items)
+        if count > width or (not last and count < width):
+            raise IntegrityError(
+                f"{self._name} has {count} items; only the last recipe of a level has fewer than {width}"
+            )
+        if self.level == 0 and any(item[1] > MAX_CHUNK for item in self.items):
+            raise IntegrityError(f"{self._name} names a chunk of more than {MAX_CHUNK} bytes")
+
+    @classmethod
+    def root(cls, digest: bytes, size: int, get: Callable[[bytes], bytes], width: int) -> _Node:
+        """Read the recipe of a whole file."""
+        recipe = decode(get(digest))
+        if len(recipe.items) < 2:
+            raise IntegrityError(f"recipe {digest.hex()} is a root with one item")
+        return cls(digest, recipe, size, width, last=True)
+
+    def child(self, index: int, get: Callable[[bytes], bytes], width: int) -> _Node:
+        """Read one of the recipes below."""
+        digest, size = self.items[index]
+        below = decode(get(digest))
+        if below.level != self.level - 1:
+            raise IntegrityError(f"{self._name} of level {self.level} names one of level {below.level}")
+        return _Node(digest, below, size, width, last=self._last and index == len(self.items) - 1)

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 
 from . import tables
 from .backends.base import Backend
-from .bulk import insert_many
 from .database import Database, Transaction
 from .engine import read_marker
 from .errors import Conflict, IntegrityError, NotFound
@@ -30,6 +30,7 @@ from .tables import PackState, rows
 __all__ = ["Repaired", "repair_database"]
 
 _pack = rows(tables.Pack)
+BATCH = 64  # packs whose footers are read before their chunks are entered: a few megabytes each at most
 _WAITING = (PackState.UPLOADING, PackState.UPLOADED, PackState.CONDEMNED, PackState.MISSING)
 
 
@@ -43,51 +44,75 @@ class Repaired:
     damaged: list[tuple[str, str]] = field(default_factory=list)
 
 
-def repair_database(backend: Backend, url: str, *, actor: str, folds: Mapping[str, Fold]) -> Repaired:
+def repair_database(
+    backend: Backend, url: str, *, actor: str, folds: Mapping[str, Fold], kind: type[Database] = Database
+) -> Repaired:
     """Make the database at `url` know everything that the bucket holds; it may be absent, empty, or an older backup.
 
     Raises NotFound where the bucket holds no store, Conflict where the database belongs to another store or has events
-    that the journal contradicts, and IntegrityError for a journal that cannot be read.
+    that the journal contradicts, and IntegrityError for a journal that cannot be read. `kind` is the class that opens
+    the database.
     """
     marker = read_marker(backend)
     if marker is None:
         raise NotFound(f"no store at {backend.url}: its marker is the first thing that is needed to rebuild a database")
     try:
-        database = Database.create_blank(url, store_id=marker.store_id, actor=actor, folds=folds)
+        database = kind.create_blank(url, store_id=marker.store_id, actor=actor, folds=folds)
     except Conflict:
-        database = Database.open(url, actor=actor, folds=folds)
+        database = kind.open(url, actor=actor, folds=folds)
     try:
         found = database.store()
         if found.store_id != marker.store_id:
             raise Conflict(
                 f"{database.url} belongs to store {found.store_id[:8]}, {backend.url} holds {marker.store_id[:8]}"
             )
+        journal = Journal(backend, database)
+        _require_same_history(journal, database, found.journalled)
         repaired = Repaired()
-        for kind in PackKind:
-            _index_packs(backend, database, kind, repaired)
-        repaired.events = Journal(backend, database).replay() - found.seq
+        for packs in PackKind:
+            _index_packs(backend, database, packs, repaired)
+        repaired.events = journal.replay() - found.seq
         return repaired
     finally:
         database.close()
+
+
+def _require_same_history(journal: Journal, database: Database, journalled: int) -> None:
+    """Raise Conflict where the database's last event in the journal is another there: nothing may be added to it then.
+
+    One that cannot be read any more is not needed, either: the events behind it are.
+    """
+    if journalled == 0:
+        return
+    try:
+        first = next(journal.events(after=journalled - 1), None)
+    except IntegrityError:
+        return
+    if first is None:
+        raise Conflict(
+            f"{database.url} has {journalled} events of the journal, and the bucket has fewer: it is not this store's"
+            " bucket of today, but an older copy of it"
+        )
+    database.write(lambda tx: tx.restore([first]))  # changes nothing but refuses one that differs
 
 
 def _index_packs(backend: Backend, database: Database, kind: PackKind, repaired: Repaired) -> None:
     """Enter every pack of a kind that the database does not know as readable."""
     wanted = select(_pack.c.key).where(_pack.c.kind == kind, _pack.c.state.not_in(_WAITING))
     settled = set(database.read(lambda connection: connection.execute(wanted).scalars().all()))
-    new = [
+    new = (
         (name, one.size)
         for one in backend.list(pack_folder(kind))
         if (name := parse_pack_key(one.key)) is not None and name.id not in settled
-    ]
+    )
     with ThreadPoolExecutor(backend.parallelism) as pool:
-        for (name, size), slots in zip(new, pool.map(lambda one: _slots(backend, *one), new), strict=True):
-            if isinstance(slots, str):
-                repaired.damaged.append((pack_key(name.kind, name.id), slots))
-                continue
-            database.write(partial(_enter, name=name, size=size, slots=slots))
-            repaired.packs += 1
-            repaired.chunks += len(slots)
+        while batch := list(islice(new, BATCH)):
+            for (name, size), slots in zip(batch, pool.map(lambda one: _slots(backend, *one), batch), strict=True):
+                if isinstance(slots, str):
+                    repaired.damaged.append((pack_key(name.kind, name.id), slots))
+                elif database.write(partial(_enter, name=name, size=size, slots=slots)):
+                    repaired.packs += 1
+                    repaired.chunks += len(slots)
 
 
 def _slots(backend: Backend, name: PackName, size: int) -> list[Slot] | str:
@@ -98,13 +123,20 @@ def _slots(backend: Backend, name: PackName, size: int) -> list[Slot] | str:
         return str(error)
 
 
-def _enter(tx: Transaction, name: PackName, size: int, slots: list[Slot]) -> None:
+def _enter(tx: Transaction, name: PackName, size: int, slots: list[Slot]) -> bool:
+    """Make a pack and its chunks known; False where somebody else has settled what becomes of it."""
+    if tx.dialect == "postgresql":  # a pack has no row yet that two repairs could wait for
+        tx.execute(text("SELECT pg_advisory_xact_lock(hashtext('lineart.repair'))"))
     here = _pack.c.key == name.id
-    number = tx.execute(select(_pack.c.id).where(here)).scalar_one_or_none()
-    if number is None:
+    found = tx.lock(select(_pack.c.id, _pack.c.state).where(here)).one_or_none()
+    if found is None:
         row = {"key": name.id, "kind": name.kind, "state": PackState.LIVE, "size": size}
         number = tx.execute(insert(_pack).values(**row).returning(_pack.c.id)).scalar_one()
-    else:
+    elif found.state in _WAITING:
+        number = found.id
         tx.execute(update(_pack).where(here).values(state=PackState.LIVE, stamp=None, session=None, size=size))
-    found = [(digest, number, *place) for digest, *place in slots]
-    insert_many(tx.connection, rows(tables.Chunk), CHUNK_COLUMNS, found, ignore=True)
+    else:
+        return False
+    places = [(digest, number, *place) for digest, *place in slots]
+    tx.insert_many(rows(tables.Chunk), CHUNK_COLUMNS, places, ignore=True)
+    return True

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +25,7 @@ from .errors import Conflict, StoreUnavailable
 from .layout import pack_key
 from .pack import Encoded, PackBuilder, PackKind, SealedPack, encode
 from .tables import PackState, rows
+from .threads import Slots, Threads
 
 __all__ = ["CHUNK_COLUMNS", "PacksGone", "Session"]
 
@@ -33,6 +35,7 @@ CHUNK_COLUMNS = ("digest", "pack", "offset", "stored", "size", "codec")
 _pack, _pin, _session = rows(tables.Pack), rows(tables.Pin), rows(tables.Session)
 PACKS = 4  # being filled or under way at once, and so in memory
 BATCH = 500  # packs in one statement
+TOGETHER = 1 << 20  # bytes: so small, the last packs share their transactions; what a crash costs is little
 
 
 class PacksGone(Conflict):
@@ -57,24 +60,20 @@ class Session:
         self._pending: set[bytes] = set()  # digests in packs of this session
         self._filling = threading.Lock()  # held while packs are filled and sent, so that who adds waits its turn
         self._lock = threading.Lock()  # of the sets above and the list below; never held for long
-        self._sending = ThreadPoolExecutor(PACKS, thread_name_prefix="lineart-send")
-        self._slots = threading.BoundedSemaphore(PACKS)  # one for each pack from its first chunk to its upload's end
+        self._sending = Threads(PACKS, thread_name_prefix="lineart-send")
+        self._slots = Slots(PACKS)  # one for each pack from its first chunk to its upload's end
         self._uploads: list[Future[None]] = []
         self._failure: BaseException | None = None  # chunks were lost on their way: this session can only be closed
         self._ended = threading.Event()
+        self._actor = actor
+        self._pins = tuple(pins)
+        self._registered = False  # it is once there is something to protect: pins at once, else the first pack
+        self._committed = False  # the transaction that commits ends the registration, too
         self.new_chunks = 0
         self.new_bytes = 0  # as stored
-        pinned = tuple(pins)
-
-        def register(tx: Transaction) -> None:
-            now = tx.now()
-            tx.execute(insert(_session).values(id=self.id, actor=actor, opened=now, expires=now + EXPIRY))
-            for digest in pinned:
-                tx.execute(insert(_pin).values(session=self.id, digest=digest))
-
-        self._database.write(register)
-        with suppress(RuntimeError):  # the interpreter is shutting down: what is left to do ends before the expiry
-            threading.Thread(target=self._keep_alive, name="lineart-session", daemon=True).start()
+        if self._pins:
+            self._database.write(self._register)
+            self._live()
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +81,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._committed = self._committed and kind is None  # whatever failed may have undone it
         self.close()
 
     def known(self, digests: Iterable[bytes]) -> set[bytes]:
@@ -114,8 +114,15 @@ class Session:
     def flush(self) -> None:
         """Make every chunk durable: packs of data first, then packs of pages and recipes."""
         with self._filling, self._spoilt_by_errors():
-            for kind in PackKind:
-                self._drain(kind)
+            self._wait()
+            last = [self._builders.pop(kind).seal() for kind in PackKind if kind in self._builders]
+            together = [last] if sum(one.size for one in last) <= TOGETHER else [[one] for one in last]
+            try:
+                for packs in together:
+                    self._upload(packs)
+            finally:
+                for _ in last:
+                    self._slots.release()
 
     def commit(self, tx: Transaction) -> None:
         """Make every pack that is relied on live, inside the transaction that makes the content visible.
@@ -129,11 +136,15 @@ class Session:
         self._raise_failure()
         if unfinished:
             raise RuntimeError("chunks were added after the last flush(); flush again before the commit")
-        row = tx.execute(select(_session.c.expires).where(_session.c.id == self.id)).first()
-        if row is None or row.expires <= tx.now():
-            raise PacksGone("the writing session has expired (was this machine asleep?); the work is tried again")
+        if self._registered:
+            row = tx.execute(select(_session.c.expires).where(_session.c.id == self.id)).first()
+            if row is None or row.expires <= tx.now():
+                raise PacksGone("the writing session has expired (was this machine asleep?); the work is tried again")
         for start in range(0, len(relied), BATCH):
             self._rely(tx, relied[start : start + BATCH])
+        if self._registered:
+            self._unregister(tx)
+        self._committed = True
 
     @staticmethod
     def _rely(tx: Transaction, relied: list[int]) -> None:
@@ -153,13 +164,9 @@ class Session:
             return
         self._ended.set()
         self._sending.shutdown(wait=True, cancel_futures=True)
-
-        def unregister(tx: Transaction) -> None:
-            tx.execute(delete(_pin).where(_pin.c.session == self.id))
-            tx.execute(delete(_session).where(_session.c.id == self.id))
-
-        with suppress(StoreUnavailable):  # it expires by itself, and what the caller must hear of comes before this
-            self._database.write(unregister)
+        if self._registered and not self._committed:
+            with suppress(StoreUnavailable):  # it expires by itself, and what the caller must hear of comes first
+                self._database.write(self._unregister)
 
     @contextmanager
     def _spoilt_by_errors(self) -> Iterator[None]:
@@ -195,6 +202,9 @@ class Session:
         """Send what is being filled, and wait for everything that is under way."""
         if kind in self._builders:
             self._send(kind)
+        self._wait()
+
+    def _wait(self) -> None:
         with self._lock:
             uploads, self._uploads = self._uploads, []
         for one in uploads:
@@ -202,12 +212,7 @@ class Session:
 
     def _send(self, kind: PackKind) -> None:
         only = [self._builders.pop(kind).seal()]  # handed over: no frame and no task keeps what was sent in memory
-        try:
-            future = self._sending.submit(lambda: self._upload(only.pop()))
-        except RuntimeError:  # the interpreter is shutting down and starts no more threads: a run's last words
-            self._upload(only.pop())
-            future = Future()
-            future.set_result(None)
+        future = self._sending.submit(lambda: self._upload([only.pop()]))
         future.add_done_callback(lambda _: self._slots.release())
         with self._lock:
             self._uploads.append(future)
@@ -216,27 +221,56 @@ class Session:
         for one in ended:
             one.result()
 
-    def _upload(self, pack: SealedPack) -> None:
-        def register(tx: Transaction) -> int:
-            row = (pack.id, pack.kind, PackState.UPLOADING, self.id, pack.size)
-            values = dict(zip(("key", "kind", "state", "session", "size"), row, strict=True))
-            return int(tx.execute(insert(_pack).values(values).returning(_pack.c.id)).scalar_one())
+    def _upload(self, packs: Sequence[SealedPack]) -> None:
+        """Register packs, upload them in this order, and enter their chunks in the index."""
+        numbers = self._database.write(partial(self._announce, packs=packs))
+        self._live()
+        for pack in packs:
+            self._chunks.backend.put(pack_key(pack.kind, pack.id), pack.parts)
+        self._database.write(partial(self._index, packs=packs, numbers=numbers))
+        with self._lock:
+            self._relied.update(numbers)
 
-        number = self._database.write(register)
-        self._chunks.backend.put(pack_key(pack.kind, pack.id), pack.parts)
+    def _announce(self, tx: Transaction, packs: Sequence[SealedPack]) -> list[int]:
+        if not self._registered:
+            self._register(tx)
+        return [
+            tx.execute(
+                insert(_pack)
+                .values(key=one.id, kind=one.kind, state=PackState.UPLOADING, session=self.id, size=one.size)
+                .returning(_pack.c.id)
+            ).scalar_one()
+            for one in packs
+        ]
 
-        def index(tx: Transaction) -> None:
-            now = tx.now()
-            alive = exists().where(_session.c.id == self.id, _session.c.expires > now)
+    def _index(self, tx: Transaction, packs: Sequence[SealedPack], numbers: Sequence[int]) -> None:
+        alive = exists().where(_session.c.id == self.id, _session.c.expires > tx.now())
+        for pack, number in zip(packs, numbers, strict=True):
             mine = update(_pack).where(_pack.c.id == number, _pack.c.state == PackState.UPLOADING, alive)
             if tx.execute(mine.values(state=PackState.UPLOADED)).rowcount != 1:
                 raise PacksGone("the writing session expired while a pack was being uploaded; the work is tried again")
             slots = [(digest, number, *place) for digest, *place in pack.slots]
             insert_many(tx.connection, rows(tables.Chunk), CHUNK_COLUMNS, slots)
 
-        self._database.write(index)
+    def _register(self, tx: Transaction) -> None:
+        """Enter this writer and its pins; two threads may come to it at once."""
+        now = tx.now()
+        row = (self.id, self._actor, now, now + EXPIRY)
+        insert_many(tx.connection, _session, ("id", "actor", "opened", "expires"), [row], ignore=True)
+        insert_many(tx.connection, _pin, ("session", "digest"), [(self.id, one) for one in self._pins], ignore=True)
+
+    def _unregister(self, tx: Transaction) -> None:
+        tx.execute(delete(_pin).where(_pin.c.session == self.id))
+        tx.execute(delete(_session).where(_session.c.id == self.id))
+
+    def _live(self) -> None:
+        """Note that the registration is there, and begin to keep it alive."""
         with self._lock:
-            self._relied.add(number)
+            if self._registered:
+                return
+            self._registered = True
+        with suppress(RuntimeError):  # the interpreter is shutting down: what is left to do ends before the expiry
+            threading.Thread(target=self._keep_alive, name="lineart-session", daemon=True).start()
 
     def _keep_alive(self) -> None:
         while not self._ended.wait(BEAT):

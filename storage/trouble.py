@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from .errors import IntegrityError, LineartError, StoreBusy, StoreUnavailable
@@ -90,7 +90,9 @@ def translate(error: BaseException, location: Location, patience: float) -> Base
     """Return our error for a driver's, or the error itself where it is a fault of the caller's statement."""
     if isinstance(error, PoolTimeoutError):
         return StoreBusy(f"no connection to {location.shown} became free in {patience:g} s: too many threads use it")
-    cause = error.orig if isinstance(error, DBAPIError) else error
+    cause = error.orig if isinstance(error, StatementError) else error
+    if isinstance(cause, LineartError):
+        return cause
     said = location.scrub(str(cause).strip().replace("\n", "; "))
     if isinstance(cause, sqlite3.Error):
         return _from_sqlite(cause, said, location, patience) or error

@@ -241,7 +241,7 @@ def test_a_diff_says_what_was_added_removed_changed_and_renamed(log):
 def test_a_logged_artifact_is_opened_for_reading_only(log):
     logged = log()
     for mode in ("r", "w", "wb", "ab", "r+b"):
-        with pytest.raises(Frozen, match="new_draft"):
+        with pytest.raises(InvalidInput, match="as bytes"):
             logged.open("a.txt", mode)
 
 

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import io
 import random
+import tracemalloc
 
 import pytest
 from blake3 import blake3
 
-from lineart.artifacts.manifest import Folder
+from lineart.artifacts.collection import NewVersion
+from lineart.artifacts.entry import Entry
+from lineart.artifacts.manifest import Folder, build
+from lineart.storage import recipe
 from lineart.storage.errors import InvalidName, NotFound
+from lineart.storage.pack import PackKind
 
 MIB = 1 << 20
 LARGE = blake3(b"large").digest(length=5 * MIB + 123)
@@ -87,3 +92,42 @@ def test_one_level_can_be_listed(version):
     content = version._held().content
     names = [one.name if isinstance(one, Folder) else one.path for one in content.children("sub")]
     assert names == ["deep", "sub/large", "sub/x"]
+
+
+@pytest.fixture
+def hostile(store):
+    """A store of a few kilobytes whose one file is said to have millions of chunks."""
+    with store.engine.session() as session:
+
+        def put(data, kind=PackKind.META):
+            digest = blake3(data).digest()
+            session.put(digest, data, kind)
+            return digest
+
+        wide = recipe.MAX_ITEMS
+        low = put(recipe.encode(recipe.Recipe(0, [(put(b"z", PackKind.DATA), 1)] * wide)))
+        top = put(recipe.encode(recipe.Recipe(1, [(low, wide)] * 64)))
+        entry = Entry("big", 0, wide * 64, bytes(32), top, executable=False, external=None)
+        root = build([entry], lambda _, page: put(page))
+        session.flush()
+        new = NewVersion(root.digest, root.size, root.entries, None, {})
+        store.catalog.log("p", "evil", "t", new, session)
+    return store
+
+
+def test_a_file_that_is_said_to_have_millions_of_chunks_is_opened_in_little_memory(hostile):
+    tracemalloc.start()
+    with hostile.artifact("evil").open("big") as file:
+        assert file.read(1) == b"z"
+        file.seek(-1, io.SEEK_END)
+        assert file.read() == b"z"
+    assert tracemalloc.get_traced_memory()[1] < 48 * MIB
+    tracemalloc.stop()
+
+
+@pytest.mark.slow
+def test_a_check_of_a_file_that_is_said_to_have_millions_of_chunks_takes_little_memory(hostile):
+    tracemalloc.start()
+    assert hostile.check().problems == []
+    assert tracemalloc.get_traced_memory()[1] < 96 * MIB
+    tracemalloc.stop()

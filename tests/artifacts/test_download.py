@@ -83,6 +83,17 @@ def test_what_is_wrong_is_mended_and_what_else_is_there_stays(log, tmp_path, tre
     assert not os.access(out / "subject", os.X_OK) or not (out / "subject").stat().st_mode & 0o111
 
 
+def test_the_mode_bit_of_a_file_with_another_name_is_not_changed_there(log, tmp_path):
+    logged = log(files={"a": b"1"})
+    (tmp_path / "theirs").write_bytes(b"1")
+    (tmp_path / "theirs").chmod(0o755)
+    (tmp_path / "out").mkdir()
+    os.link(tmp_path / "theirs", tmp_path / "out" / "a")
+    logged.download(tmp_path / "out")
+    assert (tmp_path / "theirs").stat().st_mode & 0o777 == 0o755
+    assert not (tmp_path / "out" / "a").stat().st_mode & 0o111
+
+
 @pytest.mark.parametrize(
     ("prefix", "expected"),
     [
@@ -166,11 +177,18 @@ def test_a_folder_of_somebody_elses_is_refused_unless_forced(log, tmp_path, tree
     other = tmp_path / "other"
     (other / "a.txt").parent.mkdir()
     (other / "a.txt").write_bytes(b"mine")
-    with pytest.raises(Conflict, match="no checkout put there"):
+    with pytest.raises(Conflict, match=r"no checkout put there \('a\.txt'\); choose"):
         logged.checkout(other)
     assert tree(other) == {"a.txt": b"mine"}
     logged.checkout(other, force=True)
     assert tree(other).keys() == {*FILES, ".lineart-checkout"}
+
+
+def test_of_many_files_of_somebody_elses_three_are_named(log, tmp_path):
+    for name in "edcba":
+        (tmp_path / name).touch()
+    with pytest.raises(Conflict, match=r"\('a', 'b', 'c' and \d+ more\); choose another folder, or force"):
+        log().checkout(tmp_path)
 
 
 def test_a_download_is_not_a_checkout(log, tmp_path):
@@ -245,6 +263,13 @@ def test_verify_reports_what_is_missing_changed_and_extra(log, tmp_path, special
     assert report.extra == ["stray"]
 
 
+def test_verify_is_about_content_and_not_about_the_mode_bit(log, tmp_path):
+    logged = log(files=FILES)
+    out = logged.download(tmp_path / "out")
+    (out / "a.txt").chmod(0o755)
+    assert logged.verify(out) == out
+
+
 def test_a_folder_that_is_not_there_lacks_everything(log, tmp_path):
     with pytest.raises(VerifyError, match="7 missing"):
         log(files=FILES).verify(tmp_path / "nothing")
@@ -316,6 +341,26 @@ def test_a_named_root_that_is_a_link_to_a_folder_is_followed(log, tmp_path, outs
     (tmp_path / "out").symlink_to(outside)
     log(files={"a": b"1"}).download(tmp_path / "out")
     assert tree(outside) == {"a": b"1", "b.bin": b"precious"}
+
+
+def test_a_folder_that_becomes_a_link_meanwhile_is_not_written_through(
+    new_store, hooked, make, tmp_path, tree, outside
+):
+    store = new_store(hooked)
+    logged = store.log(make(files={"sub/a": b"1", "sub/b.bin": b"evil"}))
+    out = tmp_path / "out"
+    (out / "sub").mkdir(parents=True)
+
+    def on_get(key, data):
+        if key.startswith("packs") and not (out / "sub").is_symlink():
+            (out / "sub").rename(out / "moved")
+            (out / "sub").symlink_to(outside)
+        return data
+
+    hooked.on_get = on_get
+    with pytest.raises(Conflict, match="out/sub was moved or replaced"):
+        logged.download(out)
+    assert tree(outside) == {"b.bin": b"precious"}
 
 
 @pytest.mark.parametrize("way", ["download", "checkout"])
@@ -625,15 +670,15 @@ def test_an_index_that_lies_about_a_chunk_is_found_out(store, log, tmp_path):
 FULL = """
 import resource, signal, sys
 import lineart
-from pathlib import Path
+from lineart.storage.errors import Conflict
 version = lineart.open(sys.argv[1]).artifact("data")
 list(version.files())
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
 try:
     version.download(sys.argv[2])
-except OSError as error:
-    print(error.errno, error.filename)
+except Conflict as error:
+    print(error)
 """
 
 
@@ -648,7 +693,8 @@ def test_a_full_disk_at_the_destination_leaves_no_rest(tmp_path, make, tree, exi
         out.mkdir()
     command = [sys.executable, "-c", FULL, str(tmp_path / "store"), str(out), str(2 * MIB)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.endswith("/b\n"), done.stderr
+    assert done.stdout.startswith(f"{out}/b cannot be written (File too large)"), done.stderr
+    assert done.stdout.endswith("nothing there is left half-written\n")
     assert tree(out.parent) in ({}, {"out/": b""}, {"out/a": b"1"})
 
 
@@ -680,6 +726,73 @@ def test_a_folder_that_holds_a_store_is_never_cleared(tmp_path, make, tree):
         assert set(tree(tmp_path / "work")) == before
         assert store.check(read_data=True).clean
         logged.download(tmp_path / "work")
+
+
+@pytest.mark.parametrize("path", ["inner/lineart.json", "inner/packs/00/x", "inner/new/x"])
+def test_a_store_in_the_destination_is_never_written_into(tmp_path, make, tree, path):
+    with lineart.create(tmp_path / "store") as store, lineart.create(tmp_path / "out" / "inner") as inner:
+        logged = store.log(make(files={"a": b"1", path: b"evil"}))
+        before = tree(tmp_path / "out")
+        for way in (logged.download, lambda root: logged.checkout(root, force=True)):
+            with pytest.raises(
+                Conflict, match=r"would be put into .*out/inner, a store of Lineart; choose another folder"
+            ):
+                way(tmp_path / "out")
+        assert tree(tmp_path / "out") == before
+        assert inner.check(read_data=True).clean
+
+
+@pytest.mark.parametrize("owned", [".git", "sub/.git", ".lineart", "sub/.lineart"])
+@pytest.mark.parametrize("below", ["config", "hooks/post-checkout"])
+def test_a_repository_and_a_configuration_that_are_there_are_not_written_into(log, tmp_path, tree, owned, below):
+    logged = log(files={"a": b"1", f"{owned}/{below}": b"evil"})
+    out = tmp_path / "out"
+    (out / owned).mkdir(parents=True)
+    (out / owned / "HEAD").write_bytes(b"mine")
+    for way in (logged.download, lambda root: logged.checkout(root, force=True)):
+        with pytest.raises(Conflict, match="choose another folder"):
+            way(out)
+    assert tree(out) == {f"{owned}/HEAD": b"mine"}
+    assert tree(logged.download(out, path_prefix="a")) == {f"{owned}/HEAD": b"mine", "a": b"1"}
+
+
+def test_the_link_to_the_repository_of_a_worktree_is_not_replaced(log, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".git").write_bytes(b"gitdir: elsewhere")
+    with pytest.raises(Conflict, match="a git repository"):
+        log(files={".git": b"gitdir: evil"}).download(tmp_path / "out")
+    assert (tmp_path / "out" / ".git").read_bytes() == b"gitdir: elsewhere"
+
+
+def test_a_version_that_holds_such_a_folder_can_be_downloaded_twice(log, tmp_path, tree):
+    files = {
+        "a": b"1",
+        "sub/.git/config": b"2",
+        ".lineart/config.toml": b"3",
+        "s/lineart.json": b"4",
+        "s/journal/x": b"5",
+    }
+    logged = log(files=files)
+    for _ in range(2):
+        assert tree(logged.download(tmp_path / "out")) == files
+    (tmp_path / "out" / "sub" / ".git" / "config").write_bytes(b"mine")
+    (tmp_path / "out" / "a").unlink()
+    with pytest.raises(Conflict, match="nothing was written"):
+        logged.download(tmp_path / "out")
+    assert not (tmp_path / "out" / "a").exists()
+
+
+def test_the_mode_bit_of_a_hook_is_not_mended(store, tmp_path):
+    draft = lineart.Artifact("hook", type="t")
+    (tmp_path / "hook").write_bytes(b"#!/bin/sh\n")
+    (tmp_path / "hook").chmod(0o755)
+    draft.add_file(tmp_path / "hook", ".git/hooks/post-checkout")
+    hook = tmp_path / "out" / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(parents=True)
+    hook.write_bytes(b"#!/bin/sh\n")
+    with pytest.raises(Conflict, match="a git repository"):
+        store.log(draft, project="p").download(tmp_path / "out")
+    assert not hook.stat().st_mode & 0o111
 
 
 def test_a_git_repository_is_never_cleared(log, tmp_path, tree):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lineart.artifacts.place import Place, locked
-from lineart.storage.errors import Conflict
+from lineart.storage.errors import Conflict, InvalidInput
 
 
 def put(root, files):
@@ -88,14 +89,6 @@ def test_the_mode_bit_is_kept_within_the_umask(tmp_path, fresh):
     assert stat.S_IMODE((root / "read").stat().st_mode) == 0o640
 
 
-def test_the_mode_bit_can_be_mended(tmp_path):
-    (tmp_path / "a").touch(0o640)
-    with Place(tmp_path) as place:
-        for executable, mode in ((True, 0o750), (False, 0o640)):
-            place.set_executable("a", (tmp_path / "a").stat(), executable=executable)
-            assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
-
-
 @pytest.fixture
 def outside(tmp_path):
     made = tmp_path / "outside"
@@ -115,8 +108,8 @@ def test_a_link_at_a_folders_place_is_never_written_through(tmp_path, outside, l
     (root / link).symlink_to(outside)
     with pytest.raises(Conflict, match="symbolic link"):
         put(root, {"a/b/c/precious": b"evil"})
-    with pytest.raises(Conflict, match="symbolic link"), Place(root) as place:
-        place.open_read("a/b/c/precious")
+    with Place(root) as place:
+        assert place.open_found("a/b/c/precious", len(b"precious")) is None
     assert unharmed(outside)
 
 
@@ -143,6 +136,105 @@ def test_links_that_lead_nowhere_are_no_crash(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
+def swapped(folder, outside):
+    """A folder becomes a link, as a hostile neighbour may have it at any time."""
+    folder.rename(folder.with_name("moved"))
+    folder.symlink_to(outside)
+
+
+def test_a_folder_that_becomes_a_link_meanwhile_is_not_written_through(tmp_path, outside, tree):
+    root = tmp_path / "out"
+    root.mkdir()
+
+    def parts():
+        yield b"e"
+        swapped(root / "a", outside)
+        yield b"vil"
+
+    with Place(root) as place:
+        place.write("a/precious", parts(), executable=False)
+        place.write("a/new", (b"evil",), executable=False)
+        assert place.find("a/new") is not None
+        with pytest.raises(Conflict, match="out/a was moved or replaced"):
+            place.settle()
+    assert unharmed(outside)
+    assert tree(root / "moved") == {"precious": b"evil", "new": b"evil"}
+
+
+def test_the_root_that_is_moved_away_meanwhile_is_noticed(tmp_path):
+    root = tmp_path / "out"
+    root.mkdir()
+    with Place(root) as place:
+        place.write("a", (b"1",), executable=False)
+        root.rename(tmp_path / "moved")
+        with pytest.raises(Conflict, match="out was moved or replaced"):
+            place.settle()
+
+
+def test_a_root_that_is_deleted_meanwhile_is_named(tmp_path):
+    (tmp_path / "out").mkdir()
+    with Place(tmp_path / "out") as place:
+        (tmp_path / "out").rmdir()
+        with pytest.raises(Conflict, match="out/a vanished while"):
+            place.write("a", (b"1",), executable=False)
+
+
+def test_nothing_is_cleared_through_a_folder_that_becomes_a_link(tmp_path, outside):
+    root = tmp_path / "out"
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "a" / "precious").touch()
+    (outside / "empty").mkdir()
+    with Place(root) as place:
+        strays = place.strays(set())
+        swapped(root / "a", outside)
+        place.clear(strays)
+        place.make_way(["a"])  # a link at a file's place: the write replaces it
+    assert (outside / "empty").is_dir()
+    assert (outside / "precious").read_bytes() == b"precious"
+
+
+def test_what_was_opened_stays_the_same_file_when_its_folder_becomes_a_link(tmp_path, outside):
+    root = tmp_path / "out"
+    (root / "a").mkdir(parents=True)
+    (root / "a" / "precious").write_bytes(b"expected")
+    with Place(root) as place:
+        number, _ = place.open_found("a/precious", 8)
+        swapped(root / "a", outside)
+        other, _ = place.open_found("a/precious", 8)
+        assert os.read(number, 9) == os.read(other, 9) == b"expected"
+        os.close(number)
+        os.close(other)
+
+
+def test_an_error_of_the_source_is_not_taken_for_one_of_the_disk(tmp_path, tree):
+    def parts():
+        yield b"1"
+        raise ConnectionResetError("bucket")
+
+    for root in (tmp_path / "fresh", tmp_path):
+        with pytest.raises(ConnectionResetError), Place(root) as place:
+            place.write("a", parts(), executable=False)
+    assert tree(tmp_path) == {}
+
+
+def test_a_root_below_a_file_says_which(tmp_path):
+    (tmp_path / "train.py").touch()
+    for enter in (locked, Place):
+        with (
+            pytest.raises(InvalidInput, match=r"sub cannot be made a folder: .*train\.py is not one; choose another"),
+            enter(tmp_path / "train.py" / "sub"),
+        ):
+            pass
+
+
+def test_a_git_worktree_is_never_cleared(tmp_path, tree):
+    (tmp_path / ".git").write_bytes(b"gitdir: elsewhere")
+    with Place(tmp_path) as place:
+        with pytest.raises(Conflict, match="git repository"):
+            place.strays(set())
+        assert place.strays({".git"}) == []
+
+
 def test_a_root_that_is_a_link_to_a_folder_is_that_folder(tmp_path, outside, tree):
     (tmp_path / "out").symlink_to(outside)
     put(tmp_path / "out", {"a": b"1"})
@@ -160,7 +252,7 @@ def test_a_root_that_is_a_link_to_nothing_is_refused_before_the_work(tmp_path, t
 
 def test_a_root_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "out").touch()
-    with pytest.raises(Conflict, match="not a folder"):
+    with pytest.raises(Conflict, match="out is a file; choose a folder for the download"):
         Place(tmp_path / "out")
 
 
@@ -168,9 +260,9 @@ def test_files_and_folders_in_the_way_are_named_and_left(tmp_path, tree):
     (tmp_path / "file").write_bytes(b"1")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "x").write_bytes(b"2")
-    with pytest.raises(Conflict, match="file where a folder is needed"):
+    with pytest.raises(Conflict, match="file where a folder is needed; move it away"):
         put(tmp_path, {"file/x": b""})
-    with pytest.raises(Conflict, match="folder where a file is to be"):
+    with pytest.raises(Conflict, match="folder where a file is to be; move it away"):
         put(tmp_path, {"folder": b""})
     assert tree(tmp_path) == {"file": b"1", "folder/x": b"2"}
 
@@ -222,18 +314,22 @@ def test_a_disk_that_is_full_is_named_with_the_file(tmp_path, tree):
 import resource, signal, sys
 from pathlib import Path
 from lineart.artifacts.place import Place
+from lineart.storage.errors import Conflict
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     with Place(Path(sys.argv[1])) as place:
         place.write("small", (b"x",), executable=False)
         place.write("big", (bytes(600), bytes(600)), executable=False)
-except OSError as error:
-    print(error.errno, error.filename)
+except Conflict as error:
+    print(error)
 """
     for root in (tmp_path / "fresh", tmp_path):
         done = subprocess.run([sys.executable, "-c", program, root], capture_output=True, text=True, check=True)
-        assert done.stdout.endswith("/big\n")
+        assert done.stdout == (
+            f"{root}/big cannot be written (File too large); choose another folder or try again; "
+            "nothing there is left half-written\n"
+        )
     assert tree(tmp_path) == {"small": b"x"}
 
 
@@ -299,6 +395,22 @@ print("done")
 """
 
 
+def test_a_folder_that_may_not_be_written_is_told_with_the_way_out(tmp_path, tree):
+    (tmp_path / "volume").mkdir()
+    tmp_path.chmod(0o755)
+    for name in ("volume", "new"):
+        program = UNPRIVILEGED.replace("from pathlib", "from lineart.storage.errors import InvalidInput\nfrom pathlib")
+        program = program.replace("with locked", "try:\n  with locked").replace("    place.write", "      place.write")
+        program = program.replace('print("done")', "except InvalidInput as error:\n  print(error)")
+        command = [sys.executable, "-c", program, name]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.stderr == ""
+        assert re.fullmatch(
+            rf"{name}(/a)? may not be written \(Permission denied\); choose .* half-written\n", done.stdout
+        )
+    assert tree(tmp_path) == {"volume/": b""}
+
+
 def test_a_folder_in_one_that_may_not_be_written_is_its_own_lock(tmp_path, tree):
     volume = tmp_path / "volume"
     volume.mkdir()
@@ -319,6 +431,6 @@ def test_a_link_at_the_locks_place_is_not_followed(tmp_path):
     with locked(root):
         (lock,) = tmp_path.iterdir()
     Path(lock).symlink_to("planted")
-    with pytest.raises(OSError, match="symbolic"), locked(root):
+    with pytest.raises(Conflict, match=r"symbolic link where the lock of .*out is to be"), locked(root):
         pass
     assert not (tmp_path / "planted").exists()

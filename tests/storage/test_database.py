@@ -17,6 +17,7 @@ from lineart.storage.database import Database
 from lineart.storage.engines import locate, make_engine
 from lineart.storage.errors import Conflict, IntegrityError, InvalidInput, NotFound, StoreBusy, StoreUnavailable
 from lineart.storage.tables import Chunk, Event, Pin, rows
+from lineart.storage.turns import Turns
 
 COLUMNS = ["digest", "pack", "offset", "stored", "size", "codec"]
 
@@ -367,3 +368,117 @@ def test_a_copy_that_left_the_write_ahead_log_gets_it_back(tmp_path):
     database = Database.open(f"sqlite:///{tmp_path}/store.db", actor="ann", folds=FOLDS)
     assert database.read(lambda c: c.exec_driver_sql("PRAGMA journal_mode").scalar_one()) == "wal"
     database.close()
+
+
+@pytest.fixture
+def file(tmp_path):
+    """The file of a store's SQLite database, and the database."""
+    made = Database.create(f"sqlite:///{tmp_path}/store.db", store_id="S1", actor="ann", folds=FOLDS)
+    yield tmp_path / "store.db", made
+    made.close()
+
+
+def replace(path):
+    other = path.with_name("other.db")
+    with sqlite3.connect(path) as here, sqlite3.connect(other) as there:
+        here.backup(there)
+    here.close()
+    there.close()
+    os.replace(other, path)
+
+
+@pytest.mark.parametrize(("change", "happened"), [(os.unlink, "was deleted"), (replace, "was replaced")])
+def test_nothing_is_read_from_or_written_to_a_file_that_is_gone(file, change, happened):
+    path, database = file
+    change(path)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=rf"{happened}.*art repair database") as caught:
+            database.write(lambda tx: tx.record("said", "nobody", {}))
+        assert not caught.value.transient
+        with pytest.raises(StoreUnavailable, match=happened):
+            database.store()
+    assert path.exists() == (change is replace)
+
+
+@pytest.mark.parametrize("change", [os.unlink, replace])
+def test_a_commit_into_a_file_that_is_gone_by_then_is_not_acknowledged(file, change):
+    path, database = file
+
+    def work(tx):
+        tx.record("said", "nobody", {})
+        change(path)
+
+    with pytest.raises(StoreUnavailable, match="art repair database"):
+        database.write(work)
+
+
+def test_a_file_that_was_moved_away_and_back_is_used_again(file):
+    path, database = file
+    os.rename(path, path.with_name("away.db"))
+    with pytest.raises(StoreUnavailable, match="was deleted"):
+        database.store()
+    assert not path.exists()
+    os.rename(path.with_name("away.db"), path)
+    database.write(lambda tx: tx.record("said", "again", {}))
+    assert database.store().seq == 2
+
+
+def test_a_connection_that_is_closed_keeps_no_lock_whoever_still_refers_to_its_cursors(file):
+    _, database = file
+    raw = database._file.connect()
+    raw.execute("BEGIN IMMEDIATE")
+    raw.execute("CREATE TABLE t (a)")
+    raw.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
+    cursor = raw.execute("INSERT INTO t SELECT a FROM t RETURNING a")
+    raw.close()
+    other = database._file.connect()
+    other.execute("PRAGMA busy_timeout=0")
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
+    del cursor
+
+
+def test_an_interrupted_transaction_leaves_the_next_one_its_turn(database):
+    kept = []
+
+    def work(tx):
+        kept.append(tx.execute(text("SELECT seq FROM event")))
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt) as caught:
+            database.write(work)
+        kept.append(caught)
+        database.write(lambda tx: tx.record("said", "after", {}))
+    assert database.store().seq == 3
+
+
+def test_a_connection_that_is_used_again_has_no_statement_of_before_under_way(file):
+    _, database = file
+    kept = []
+
+    def interrupted(tx):
+        raw = tx.connection.connection.dbapi_connection
+        kept.append(raw.execute("INSERT INTO pin (session, digest) VALUES ('a', x'00'), ('b', x'01') RETURNING digest"))
+        kept[-1].fetchone()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        database.write(interrupted)
+    assert database.store().seq == 1
+    database.write(lambda tx: tx.record("said", "after", {}))
+    assert database.read(lambda c: c.execute(rows(Pin).select()).all()) == []
+
+
+def test_a_turn_is_given_back_wherever_an_interrupt_comes():
+    def interrupted(_seconds=0.0):
+        raise KeyboardInterrupt
+
+    turns = Turns(single=True, patience=0.0, sleep=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        turns.take(interrupted, AssertionError)
+    assert turns._writing.acquire(blocking=False)  # as if an interrupt had kept this thread from giving it back
+    assert turns.take(lambda: turns.mine, AssertionError)
+    assert not turns.mine
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(turns.take, lambda: 5, AssertionError).result() == 5

@@ -380,3 +380,29 @@ def test_an_event_of_a_newer_kind_says_to_upgrade(journal, bucket):
     put_lines(bucket, 2, 2, lines(2, 2, kind="from.the.future"))
     with pytest.raises(FormatTooNew, match=r"from\.the\.future"):
         journal.replay()
+
+
+def test_an_object_holds_no_more_than_its_limit_and_is_not_read_any_further(bucket, database):
+    record(database, *(str(number) * 1000 for number in range(5)))
+    small = Journal(bucket, database, largest=2600)
+    assert small.flush() == 6
+    assert names(bucket) == [(1, 3), (4, 5), (6, 6)]
+    assert [event.seq for event in small.events()] == list(range(1, 7))
+    lengths = []
+    plain_get = bucket.get
+    bucket.get = lambda key, start=0, length=None: lengths.append(length) or plain_get(key, start, length)
+    key = next(info.key for info in bucket.list("journal/") if parse_journal_key(info.key).first == 4)
+    bucket.put(key, [bytes(10_000)])
+    with pytest.raises(IntegrityError, match="breaks off after event 3 of 6"):
+        list(small.events())
+    assert set(lengths) == {2601}
+
+
+def test_a_flush_that_broke_off_between_two_objects_goes_on_from_there(bucket, database):
+    record(database, *(str(number) * 1000 for number in range(5)))
+    bucket.fail_at = 2
+    small = Journal(bucket, database, largest=2600)
+    with pytest.raises(StoreUnavailable):
+        small.flush()
+    assert small.flush() == 6
+    assert [event.seq for event in small.events()] == list(range(1, 7))

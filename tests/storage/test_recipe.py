@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineart.storage.errors import FormatTooNew, IntegrityError, InvalidInput
-from lineart.storage.recipe import MAX_ITEMS, MAX_LEVEL, Recipe, build, decode, encode, walk
+from lineart.storage.recipe import MAX_ITEMS, MAX_LEVEL, Finder, Recipe, build, decode, encode, walk
 
 pack = msgspec.msgpack.encode
 MAX_CHUNK = 4 << 20
@@ -215,3 +215,54 @@ def test_only_the_last_recipe_of_a_level_may_hold_fewer_items():
 def test_a_chunk_larger_than_any_is_refused():
     store = {}
     refused(store, put(store, Recipe(0, [(D, 1), (D, MAX_CHUNK + 1)])), MAX_CHUNK + 2)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 9, 10, 27, 28, 81])
+def test_a_chunk_is_found_by_any_offset_in_any_order(count):
+    store, chunks = {}, items(count)
+    root, size = build(chunks, store.__setitem__, width=3), total(chunks)
+    places, begin = [], 0
+    for digest, length in chunks:
+        places.append((digest, begin, length))
+        begin += length
+    offsets = [at for _, start, length in places for at in (start, start + length - 1)]
+    finder = Finder(root, size, store.__getitem__, width=3)
+    for at in [*offsets, *reversed(offsets), *offsets[::3]]:
+        assert finder.at(at) == next(one for one in places if one[1] <= at < one[1] + one[2])
+
+
+def test_finding_a_chunk_reads_the_recipes_on_the_way_to_it_and_no_others():
+    store, chunks = {}, items(27)
+    read = []
+    finder = Finder(build(chunks, store.__setitem__, width=3), total(chunks), lambda d: read.append(d) or store[d], 3)
+    finder.at(0)
+    finder.at(total(chunks) - 1)
+    assert len(read) == 5
+    finder.at(total(chunks) - 2)
+    assert len(read) == 5
+
+
+def test_a_file_that_is_said_to_be_huge_is_entered_in_little_memory():
+    """Two small recipes may stand for as many chunks as they like."""
+    store = {}
+    digest, size = put(store, Recipe(0, [(D, 1)] * 1000)), 1000
+    for level in (1, 2, 3):
+        digest, size = put(store, Recipe(level, [(digest, size)] * 1000)), size * 1000
+    tracemalloc.start()
+    finder = Finder(digest, size, store.__getitem__, 1000)
+    assert finder.at(size - 1) == (D, size - 1, 1)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+
+
+def test_a_finder_refuses_what_a_walk_refuses_once_it_comes_there():
+    store = {}
+    full, part = put(store, Recipe(0, items(3))), put(store, Recipe(0, items(2)))
+    for children, size in (([(part, 3), (full, 6)], 9), ([(full, 6), (part, 4)], 10)):
+        root = put(store, Recipe(1, children))
+        finder = Finder(root, size, store.__getitem__, 3)
+        with pytest.raises(IntegrityError):
+            [finder.at(offset) for offset in (0, size - 1)]
+    for root, size in ((put(store, Recipe(0, [(D, 5)])), 5), (full, 7)):
+        with pytest.raises(IntegrityError):
+            Finder(root, size, store.__getitem__, 3)

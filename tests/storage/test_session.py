@@ -68,12 +68,13 @@ def test_a_pack_is_registered_before_its_upload_and_indexed_only_afterwards(engi
 
 
 def kinds_when_put(engine, bench):
-    """Note, at each put of a pack: its kind, and the kinds of those that are not durable and indexed yet."""
+    """Note, at each put of a pack: its kind, and the kinds of those that are registered and not durable yet."""
     seen = []
 
     def look(what, key):
         if what == "put" and parse_pack_key(key):
-            waiting = {parse_pack_key(k).kind for k, s in bench.states(engine).items() if s == PackState.UPLOADING}
+            durable = {one.key for one in engine.backend.inner.list("")}
+            waiting = {parse_pack_key(k).kind for k in bench.states(engine) if k not in durable}
             seen.append((parse_pack_key(key).kind, waiting))
 
     engine.backend.on = look
@@ -460,7 +461,7 @@ def test_closing_again_and_closing_after_failures_is_fine(engine, bench):
 def test_where_the_database_is_away_at_the_end_the_error_is_still_the_first_one(quick, bench):
     database = bench.Unwritable(quick.database)
     database.refused = False
-    session = Session(ChunkStore(quick.backend, database), "ann")
+    session = Session(ChunkStore(quick.backend, database), "ann", [bytes(32)])
     database.refused = True
     with pytest.raises(ZeroDivisionError), session:
         raise ZeroDivisionError
