@@ -42,6 +42,7 @@ class Request:
     metadata: dict[str, Any] | None = None
     description: str | None = None
     use: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
 
 
 def parse_metadata(given: Sequence[str]) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def log_path(call: Invocation, store: Store, request: Request) -> Outcome:
     project = target.project or store.project
     draft = Artifact(target.name, request.type or TYPE, request.description, request.metadata)
     if request.path.is_dir():
-        draft.add_dir(request.path)
+        draft.add_dir(request.path, ignore=request.ignore)
     elif request.path.exists():
         draft.add_file(request.path)
     else:

@@ -61,6 +61,10 @@ def log(
         list[str] | None,
         typer.Option(metavar="REF", help="What it was made from: logs it as the output of a run; may be repeated."),
     ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="What to leave out, as in .gitignore; .artignore in the folder, too."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Log a file or a folder as a version (also: put)."""
@@ -76,6 +80,7 @@ def log(
         parse_metadata(metadata or ()),
         description,
         tuple(use or ()),
+        tuple(ignore or ()),
     )
     if not os.path.lexists(path):  # before a store is made for it
         raise NotFound(f"{path} does not exist")

@@ -254,7 +254,7 @@ class ChunkStore:
     def _require_bucket(self) -> None:
         """Tell a lost pack from a lost bucket: with the marker gone too, nothing may be concluded about any pack."""
         try:
-            self.backend.get(MARKER)
+            self.backend.size(MARKER)
         except NotFound as error:
             raise StoreUnavailable(
                 f"{self.backend.url}: the store's marker {MARKER} is gone; is the bucket mounted?"

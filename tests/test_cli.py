@@ -543,3 +543,9 @@ def test_help_loads_no_database_and_no_graph(art):
     code = f"import sys, lineart.cli; print(*(one for one in {heavy} if one in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []
+
+
+def test_log_leaves_out_what_is_ignored(art):
+    Path("raw/notes.tmp").write_text("x")
+    assert art.ok("log", "raw", "raw", "--ignore", "*.tmp", "--ignore", "a.*").rows[0][1] == "1"
+    assert [row[0] for row in art.ok("files", "raw", "-r").rows] == ["sub/b.bin"]
