@@ -205,7 +205,8 @@ def run_row(one: RunRecord, now: int) -> tuple[Value, ...]:
 
 def _values_cell(values: dict[str, Any]) -> Cell:
     """Return what tells runs apart, short for people and whole for programs."""
-    text = " ".join(f"{key}={value}" for key, value in values.items())
+    short = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in values.items()}
+    text = " ".join(f"{key}={value}" for key, value in short.items())
     return Cell(text if len(text) <= WORDS else text[: WORDS - 1] + "…", json.dumps(values) if values else "")
 
 
