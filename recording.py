@@ -51,27 +51,16 @@ def init(
     """
     settings = settings_here(project=f"{entity}/{project}" if entity and project else project)
 
-    def begin() -> Run:
-        store = _store(settings, create=True)
-        joined = inherited_run()
-        if joined is not None:
-            return join_run(store, joined)
-        capture = Capture.none() if captures_nothing() else Capture()
-        run = start_run(
-            store,
-            settings.project,
-            id=id,
-            name=name,
-            group=group,
-            job_type=job_type,
-            tags=tags,
-            notes=notes,
-            config=config,
-            capture=capture,
-        )
-        return export_run(run)
-
-    return process.begin(begin)
+    words = {
+        "id": id,
+        "name": name,
+        "group": group,
+        "job_type": job_type,
+        "tags": tags,
+        "notes": notes,
+        "config": config,
+    }
+    return process.begin(lambda: _open_run(settings, create=True, **words))
 
 
 def use_artifact(ref: str | Ref, type: str | None = None) -> Artifact:  # noqa: A002 - the interface's word
@@ -81,7 +70,7 @@ def use_artifact(ref: str | Ref, type: str | None = None) -> Artifact:  # noqa: 
 
     >>> lineart.use_artifact("dataset:v3").download()       # doctest: +SKIP
     """
-    return process.ensure(lambda: _implicit(create=False)).use_artifact(ref, type)
+    return process.ensure(lambda: _open_run(settings_here(), create=False)).use_artifact(ref, type)
 
 
 def log_artifact(
@@ -95,7 +84,7 @@ def log_artifact(
 
     Outside any run, one is opened for the process.
     """
-    run = process.ensure(lambda: _implicit(create=True))
+    run = process.ensure(lambda: _open_run(settings_here(), create=True))
     return run.log_artifact(artifact_or_path, name=name, type=type, aliases=aliases, tags=tags)
 
 
@@ -104,15 +93,14 @@ def finish(exit_code: int = 0) -> None:
     process.finish(exit_code)
 
 
-def _implicit(*, create: bool) -> Run:
-    """Open the run of a process that called no `init`."""
-    settings = settings_here()
+def _open_run(settings: Settings, *, create: bool, **words: Any) -> Run:
+    """Join the run that the parent process is in, or start one that children join; `words` are those of `start_run`."""
     store = _store(settings, create=create)
     joined = inherited_run()
     if joined is not None:
         return join_run(store, joined)
     capture = Capture.none() if captures_nothing() else Capture()
-    return export_run(start_run(store, settings.project, capture=capture))
+    return export_run(start_run(store, settings.project, capture=capture, **words))
 
 
 def _tell(store: Store) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+from .storage.backends import is_local, local_path
 from .storage.errors import InvalidInput
 
-__all__ = ["CONFIG", "FOLDER", "Settings", "find_settings", "is_local", "local_path", "sqlite_url"]
+__all__ = ["CONFIG", "FOLDER", "Settings", "find_settings", "sqlite_url"]
 
 FOLDER = ".lineart"
 CONFIG = "config.toml"
@@ -34,22 +34,6 @@ class Settings:
     storage_options: dict[str, Any] = field(default_factory=dict)
     implicit: bool = False  # nobody named this store to `open`: the first log may make it
     source: str = ""  # where the URL came from, for messages
-
-
-def is_local(url: str) -> bool:
-    """Whether a store's URL is a folder of this machine."""
-    scheme, separator, _ = url.partition("://")
-    return not separator or scheme.lower() in {"file", "local"}
-
-
-def local_path(url: str) -> Path:
-    """Return the folder of a local store; InvalidInput for a file URL that names another machine."""
-    if "://" not in url:
-        return Path(url).expanduser().absolute()
-    parts = urlsplit(url)
-    if parts.netloc not in {"", "localhost"}:
-        raise InvalidInput(f"a file URL names a path of this machine: file:///path, not {url}")
-    return Path(unquote(parts.path)).absolute()
 
 
 def sqlite_url(settings: Settings, user_data: Path) -> str:

@@ -22,8 +22,8 @@ from .artifacts.ref import LATEST, Ref, check_alias, fold_name
 from .environment import actor, settings_here, user_data
 from .lineage.ledger import Ledger
 from .lineage.runs import FOLDS as RUN_FOLDS
-from .settings import Settings, is_local, local_path, sqlite_url
-from .storage.backends import open_backend
+from .settings import Settings, sqlite_url
+from .storage.backends import is_local, local_path, open_backend
 from .storage.engine import Engine
 from .storage.errors import Conflict, InvalidInput, NotFound
 from .storage.events import Event

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..storage.engine import TRIES
 from ..storage.pack import PackKind, encode
-from ..storage.session import PacksGone, Session
+from ..storage.session import Session
 from .catalog import Also, Catalog
 from .collection import NewVersion
 from .draft import Draft
@@ -63,13 +62,8 @@ def commit_draft(
     encode_json(plain(proposal.metadata))  # what was put into a list or a dict of it later was not seen
     with proposal.draft.taken():
         catalog.prepare(proposal.project, proposal.name, proposal.type, proposal.aliases, proposal.tags)
-        for attempt in range(1, TRIES + 1):
-            try:
-                return _try(catalog, proposal, also, progress if attempt == 1 else None)
-            except PacksGone:
-                if attempt == TRIES:
-                    raise
-        raise AssertionError("unreachable")
+        watched = [progress]  # by the first try alone: what is done again is no progress
+        return catalog.engine.insist(lambda: _try(catalog, proposal, also, watched.pop() if watched else None))
 
 
 def _try(catalog: Catalog, proposal: Proposal, also: Also | None, progress: Progress | None) -> Outcome:

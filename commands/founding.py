@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from ..settings import CONFIG, FOLDER, is_local, local_path
+from ..settings import CONFIG, FOLDER
+from ..storage.backends import is_local, local_path
 from ..storage.errors import Conflict, InvalidInput, NotFound
 from ..store import create_settings, open_settings
 

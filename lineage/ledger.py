@@ -18,6 +18,7 @@ from ..artifacts import tables as artifact_tables
 from ..artifacts.ref import LATEST, Ref, check_name, check_tag, fold_name
 from ..storage.errors import Conflict, InvalidInput, NotFound
 from ..storage.tables import rows
+from ..storage.transaction import SERVER_CLOCK
 from . import tables
 from .capture import NOTHING, Captured
 from .edges import edges_of, lock_run, record_product, record_use, runs_of
@@ -87,9 +88,7 @@ class Ledger:
     def _judged(self, connection: Connection, ids: Iterable[str]) -> Runs:
         """Read runs; one whose heartbeat has vanished is shown as crashed before anybody has recorded that it is."""
         if connection.dialect.name == "postgresql":
-            now = connection.exec_driver_sql(
-                "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
-            ).scalar_one()
+            now = connection.execute(SERVER_CLOCK).scalar_one()
         else:
             now = self._clock() // 1000
         found = read_runs(connection, ids).values()

@@ -135,22 +135,30 @@ class Engine:
     def put_blobs(self, blobs: Sequence[bytes], also: Callable[[Transaction, list[bytes]], T]) -> T:
         """Store small contents as chunks, and name their digests in the transaction that commits them."""
         digests = [blake3(blob).digest() for blob in blobs]
-        for attempt in range(1, TRIES + 1):
+
+        def attempt() -> T:
+            with self.session() as session:
+                for digest, blob in zip(digests, blobs, strict=True):
+                    session.put(digest, blob, PackKind.META)
+                session.flush()
+
+                def work(tx: Transaction) -> T:
+                    session.commit(tx)
+                    return also(tx, digests)
+
+                return self.write(work)
+
+        return self.insist(attempt)
+
+    @staticmethod
+    def insist(attempt: Callable[[], T]) -> T:
+        """Do the whole of a write again from its sources, TRIES times in all, while packs are collected under it."""
+        for _ in range(TRIES - 1):
             try:
-                with self.session() as session:
-                    for digest, blob in zip(digests, blobs, strict=True):
-                        session.put(digest, blob, PackKind.META)
-                    session.flush()
-
-                    def work(tx: Transaction, session: Session = session) -> T:
-                        session.commit(tx)
-                        return also(tx, digests)
-
-                    return self.write(work)
+                return attempt()
             except PacksGone:
-                if attempt == TRIES:
-                    raise
-        raise AssertionError("unreachable")
+                continue
+        return attempt()
 
     def close(self) -> None:
         """Release connections; may be called again."""

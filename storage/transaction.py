@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from .engines import Dialect
     from .events import Fold
 
-__all__ = ["STORE_CREATED", "Transaction"]
+__all__ = ["SERVER_CLOCK", "STORE_CREATED", "Transaction"]
 
 STORE_CREATED = "store.created"
 
 _LONGEST = 10**12  # a seq as long as any
 
-_CLOCK = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)")
+SERVER_CLOCK = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)")
 
 
 class Transaction:
@@ -82,7 +82,7 @@ class Transaction:
         """Return the time by the database's clock, in µs since the epoch; the same until `lock` is called again."""
         if self._now is None:
             if self.dialect == "postgresql":
-                self._now = int(self.connection.execute(_CLOCK).scalar_one())
+                self._now = int(self.connection.execute(SERVER_CLOCK).scalar_one())
             else:
                 self._now = self._clock() // 1000
         return self._now

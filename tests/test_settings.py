@@ -2,8 +2,8 @@
 
 import pytest
 
-from lineart.settings import Settings, find_settings, is_local, local_path, sqlite_url
-from lineart.storage.backends import open_backend
+from lineart.settings import Settings, find_settings, sqlite_url
+from lineart.storage.backends import is_local, local_path, open_backend
 from lineart.storage.errors import InvalidInput
 
 

@@ -13,13 +13,23 @@ from urllib.parse import unquote, urlsplit
 from ..errors import InvalidInput
 from .base import Backend, ObjectInfo
 
-__all__ = ["Backend", "ObjectInfo", "is_remote", "open_backend"]
+__all__ = ["Backend", "ObjectInfo", "is_local", "local_path", "open_backend"]
 
 
-def is_remote(url: str) -> bool:
-    """Say whether a URL is neither a local path, nor `file://`, nor `memory://`."""
+def is_local(url: str) -> bool:
+    """Whether a store's URL is a folder of this machine."""
     scheme, separator, _ = url.partition("://")
-    return bool(separator) and scheme.lower() not in {"file", "local", "memory"}
+    return not separator or scheme.lower() in {"file", "local"}
+
+
+def local_path(url: str) -> Path:
+    """Return the folder of a local store; InvalidInput for a file URL that names another machine."""
+    if "://" not in url:
+        return Path(url).expanduser().absolute()
+    parts = urlsplit(url)
+    if parts.netloc not in {"", "localhost"}:
+        raise InvalidInput(f"a file URL names a path of this machine: file:///path, not {url}")
+    return Path(unquote(parts.path)).absolute()
 
 
 def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> Backend:
@@ -32,15 +42,14 @@ def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> 
     >>> open_backend("memory://example").put_new("lineart.json", b"{}")
     True
     """
-    scheme, separator, rest = url.partition("://")
-    scheme = scheme.lower()
-    if not separator or scheme in {"file", "local"}:
+    scheme, _, rest = url.partition("://")
+    if is_local(url):
         from .local import LocalBackend
 
-        if not url or (separator and not rest):
+        if not url or url == f"{scheme}://":
             raise InvalidInput("no folder is named: give a path or a URL")
-        return LocalBackend(Path(_local_path(url)).expanduser() if separator else Path(url).expanduser())
-    if scheme == "memory":
+        return LocalBackend(local_path(url))
+    if scheme.lower() == "memory":
         from .memory import named_memory
 
         return named_memory(rest.strip("/"))
@@ -48,10 +57,3 @@ def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> 
     from .retry import RetryingBackend
 
     return RetryingBackend(RemoteBackend(url, storage_options))
-
-
-def _local_path(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.netloc not in {"", "localhost"}:
-        raise InvalidInput(f"a file URL names a path of this machine: file:///path, not {url}")
-    return unquote(parts.path)
