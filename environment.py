@@ -45,6 +45,7 @@ def settings_here(
         here=Path.cwd(),
         user_config=platformdirs.user_config_path("lineart"),
         user_data=user_data(),
+        user_cache=platformdirs.user_cache_path("lineart"),
     )
 
 

@@ -6,21 +6,26 @@ Knows where settings may stand; reads no environment itself (it is handed in) an
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from .storage.backends import is_local, local_path
 from .storage.errors import InvalidInput
 
-__all__ = ["CONFIG", "FOLDER", "Settings", "find_settings", "sqlite_url"]
+__all__ = ["CACHE_SIZE", "CONFIG", "FOLDER", "Settings", "find_settings", "parse_size", "sqlite_url"]
 
 FOLDER = ".lineart"
 CONFIG = "config.toml"
 DATABASE = "lineart.db"
-_KNOWN = {"store": {"url", "database", "project", "downloads"}, "storage_options": None}
+CACHE_SIZE = 10 << 30  # bytes that copies of a bucket's content may take on this machine, unless it is told otherwise
+_KNOWN = {"store": {"url", "database", "project", "downloads"}, "cache": {"folder", "size"}, "storage_options": None}
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
+_UNITS |= {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,20 @@ class Settings:
     storage_options: dict[str, Any] = field(default_factory=dict)
     implicit: bool = False  # nobody named this store to `open`: the first log may make it
     source: str = ""  # where the URL came from, for messages
+    cache: Path | None = None  # where this machine remembers what can be had again; None for nowhere
+    cache_size: int = CACHE_SIZE  # bytes of content kept there; 0 for none
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that a size means, as people write it; InvalidInput for anything else.
+
+    >>> parse_size("10 GiB"), parse_size("1.5MB"), parse_size("0")
+    (10737418240, 1500000, 0)
+    """
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
+    if found is None or found[2].lower() not in _UNITS:
+        raise InvalidInput(f"{text!r} is not a size: write 500 MiB, 10 GiB or 0")
+    return int(Decimal(found[1]) * _UNITS[found[2].lower()])
 
 
 def sqlite_url(settings: Settings, user_data: Path) -> str:
@@ -54,6 +73,7 @@ def find_settings(
     here: Path,
     user_config: Path,
     user_data: Path,
+    user_cache: Path,
 ) -> Settings:
     """Settle which store is meant.
 
@@ -61,6 +81,7 @@ def find_settings(
     """
     configured, source = _configured(here, user_config)
     store = configured.get("store", {})
+    cache = configured.get("cache", {})
     named = environ.get("LINEART_STORE")  # one that is empty is as good as none
     given = url
     if url is not None:
@@ -90,6 +111,8 @@ def find_settings(
         ),
         implicit=implicit and is_local(url),
         source=origin,
+        cache=Path(environ.get("LINEART_CACHE_DIR") or cache.get("folder") or user_cache).expanduser().absolute(),
+        cache_size=parse_size(environ.get("LINEART_CACHE_SIZE") or cache.get("size") or str(CACHE_SIZE)),
     )
 
 
@@ -109,7 +132,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise InvalidInput(f"{path} cannot be read: {error}") from None
     for section, values in data.items():
         if section not in _KNOWN or not isinstance(values, dict):
-            raise InvalidInput(f"{path}: [{section}] is not known; there are [store] and [storage_options]")
+            raise InvalidInput(f"{path}: [{section}] is not known; there are [store], [cache] and [storage_options]")
         allowed = _KNOWN[section]
         for key, value in values.items():
             if allowed is not None and (key not in allowed or not isinstance(value, str)):
@@ -120,5 +143,12 @@ def _read(path: Path) -> dict[str, Any]:
     if url == "":
         raise InvalidInput(f"{path}: the url of [store] is empty")
     if url is not None and "://" not in url:  # a relative folder is relative to the file that names it
-        data["store"]["url"] = str((path.parent / Path(url).expanduser()).absolute())
+        data["store"]["url"] = _beside(path, url)
+    folder = data.get("cache", {}).get("folder")
+    if folder:
+        data["cache"]["folder"] = _beside(path, folder)
     return data
+
+
+def _beside(path: Path, folder: str) -> str:
+    return str((path.parent / Path(folder).expanduser()).absolute())

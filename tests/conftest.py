@@ -60,6 +60,19 @@ def load_helper(path: Path) -> ModuleType:
     return sys.modules[name]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep what tests remember of files and buckets out of the user's own cache; started processes inherit it."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("LINEART_CACHE_DIR")
+    os.environ["LINEART_CACHE_DIR"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["LINEART_CACHE_DIR"]
+    else:
+        os.environ["LINEART_CACHE_DIR"] = before
+
+
 @pytest.fixture(scope="session")
 def faults() -> ModuleType:
     """FaultBackend and its plans; see tests/storage/faults.py."""

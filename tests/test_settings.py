@@ -2,7 +2,7 @@
 
 import pytest
 
-from lineart.settings import Settings, find_settings, sqlite_url
+from lineart.settings import CACHE_SIZE, Settings, find_settings, parse_size, sqlite_url
 from lineart.storage.backends import is_local, local_path, open_backend
 from lineart.storage.errors import InvalidInput
 
@@ -29,6 +29,7 @@ def find(places):
             here=places / "project/deep/inside",
             user_config=places / "config",
             user_data=places / "data",
+            user_cache=places / "cache",
         )
 
     return settle
@@ -190,3 +191,24 @@ def test_settings_can_be_compared_and_not_changed(find):
     with pytest.raises(AttributeError):
         find().url = "x"
     assert isinstance(find(), Settings)
+
+
+def test_the_cache_is_the_users_unless_a_file_or_the_environment_says_otherwise(find, places):
+    assert (find().cache, find().cache_size) == (places / "cache", CACHE_SIZE)
+    configure(places / "project", '[cache]\nfolder = "scratch"\nsize = "1.5 GiB"')
+    assert (find().cache, find().cache_size) == (places / "project/.lineart/scratch", 3 << 29)
+    there = find(LINEART_CACHE_DIR="/scratch/ann", LINEART_CACHE_SIZE="0")
+    assert (str(there.cache), there.cache_size) == ("/scratch/ann", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("12", 12), ("1kB", 1000), ("2 KiB", 2048), (" 1.5 gib ", 3 << 29)]
+)
+def test_a_size_is_read_as_people_write_it(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "-1", "1 XB", "1e9", "1,5 GiB", "nan"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(InvalidInput, match="is not a size"):
+        parse_size(text)
