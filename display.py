@@ -7,9 +7,10 @@ escaped, so that no name out of a store can move a cursor. Reads no environment:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import islice, zip_longest
 from typing import Any, NamedTuple, TextIO
 
@@ -177,7 +178,7 @@ class Screen:
     """Where a command prints: `out` for the answer, `err` for all else. `now` is microseconds since the epoch.
 
     `terminal` says that `out` is one and decides between people's form and programs'; `columns` is its width.
-    `err_terminal` says that somebody watches `err`.
+    `err_terminal` says that somebody watches `err`. `ask` puts a yes-or-no question to them; None: nobody can answer.
     """
 
     out: TextIO
@@ -187,11 +188,12 @@ class Screen:
     err_terminal: bool = False
     columns: int = 80
     colour: bool = False
+    ask: Callable[[str], bool] | None = None
 
     @property
     def style(self) -> Style:
         """The characters that `out` can show."""
-        return UNICODE if _is_unicode(self.out) else ASCII
+        return UNICODE if _is_utf8(self.out.encoding) else ASCII
 
     def line(self, text: str = "", paint: str = "") -> None:
         """Print one line of the answer."""
@@ -216,6 +218,10 @@ class Screen:
         """Say on `err`, in one line, what went wrong."""
         head = "\x1b[31mart:\x1b[0m" if self.colour and self.err_terminal else "art:"
         self.err.write(f"{head} {_printable(' '.join(text.splitlines()), self.err)}\n")
+
+    def confirm(self, question: str) -> bool | None:
+        """Ask before something is taken away; None where there is nobody to ask."""
+        return None if self.ask is None else self.ask(_printable(question, self.err))
 
     def problem(self, text: str) -> None:
         """Print a line of the answer that is bad news."""
@@ -290,11 +296,12 @@ class Screen:
         self.out.write("]\n}\n" if comma == "\n" else "\n  ]\n}\n")
 
 
-def _is_unicode(stream: TextIO) -> bool:
-    return (stream.encoding or "ascii").lower().replace("-", "").replace("_", "").startswith("utf8")
+@cache  # asked for every cell
+def _is_utf8(encoding: str | None) -> bool:
+    return (encoding or "ascii").lower().replace("-", "").replace("_", "").startswith("utf8")
 
 
 def _printable(text: str, stream: TextIO) -> str:
-    if _is_unicode(stream):
+    if _is_utf8(stream.encoding):
         return escape(text)
     return escape(text.translate(_PLAIN), ascii_only=True)

@@ -1,108 +1,141 @@
 """Versions and collections as records, read in batches.
 
-Knows rows and how they join; changes nothing. A graph of many versions costs a few statements.
+Knows rows and how they join; changes nothing. Lists and graphs of many versions cost a few statements.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
-from ..storage.tables import rows
 from . import tables
 from .records import CollectionRecord, VersionRecord
 from .ref import LATEST, fold_name
 
-__all__ = ["read_collections", "read_records"]
+__all__ = ["read_collections", "read_previous", "read_records", "read_type", "read_versions"]
 
 BATCH = 500
-_project, _collection, _version = rows(tables.Project), rows(tables.Collection), rows(tables.Version)
-_alias, _tag = rows(tables.Alias), rows(tables.Tag)
+_project, _collection, _version = tables.project, tables.collection, tables.version
+_alias, _tag = tables.alias, tables.tag
+_Names = Mapping[int, Sequence[str]]  # by the row ids of versions
+
+_owned = _collection.join(_project, _project.c.id == _collection.c.project)
+_VERSIONS = select(
+    _version, _collection.c.name.label("name"), _collection.c.type, _project.c.name.label("owner")
+).select_from(_version.join(_owned, _collection.c.id == _version.c.collection))
+_ALIASES = select(_alias.c.version, _alias.c.name).order_by(_alias.c.name)
+_TAGS = select(_tag.c.version, _tag.c.name).order_by(_tag.c.name)
 
 
 def read_records(connection: Connection, ids: Sequence[int]) -> dict[int, VersionRecord]:
     """Return versions by row id, in the order asked for."""
-    joined = _version.join(_collection, _collection.c.id == _version.c.collection).join(
-        _project, _project.c.id == _collection.c.project
-    )
-    wanted = select(
-        _version, _collection.c.name.label("name"), _collection.c.type, _project.c.name.label("owner")
-    ).select_from(joined)
     found: dict[int, VersionRecord] = {}
     for start in range(0, len(ids), BATCH):
         part = ids[start : start + BATCH]
-        aliases, tags = (
-            _names(connection, part, _alias.c.version, _alias.c.name),
-            _names(connection, part, _tag.c.version, _tag.c.name),
-        )
-        for row in connection.execute(wanted.where(_version.c.id.in_(part))):
-            found[row.id] = VersionRecord(
-                id=row.id,
-                project=row.owner,
-                collection=row.name,
-                type=row.type,
-                number=row.number,
-                digest=row.digest,
-                size=row.size,
-                file_count=row.file_count,
-                state=row.state,
-                created=row.created,
-                deleted=row.deleted,
-                actor=row.actor,
-                description=row.description,
-                metadata=json.loads(row.data),
-                aliases=tuple(aliases[row.id]),
-                tags=tuple(tags[row.id]),
-            )
+        aliases = _names(connection, _ALIASES.where(_alias.c.version.in_(part)))
+        tags = _names(connection, _TAGS.where(_tag.c.version.in_(part)))
+        rows = connection.execute(_VERSIONS.where(_version.c.id.in_(part)))
+        found.update((row.id, _record(row, aliases, tags)) for row in rows)
     return {one: found[one] for one in ids if one in found}
 
 
-def _names(connection: Connection, ids: Sequence[int], version: Any, name: Any) -> dict[int, list[str]]:
+def read_versions(connection: Connection, collection: int) -> list[VersionRecord]:
+    """Return all versions of a collection in the order of their numbers; three statements for any number of them."""
+    tagged = _tag.join(_version, _version.c.id == _tag.c.version)
+    aliases = _names(connection, _ALIASES.where(_alias.c.collection == collection))
+    tags = _names(connection, _TAGS.select_from(tagged).where(_version.c.collection == collection))
+    rows = connection.execute(_VERSIONS.where(_version.c.collection == collection).order_by(_version.c.number))
+    return [_record(row, aliases, tags) for row in rows]
+
+
+def read_previous(connection: Connection, version: VersionRecord) -> VersionRecord | None:
+    """Return the version before one in its collection whose content is still there."""
+    same = select(_version.c.collection).where(_version.c.id == version.id).scalar_subquery()
+    earlier = select(_version.c.id).where(
+        _version.c.collection == same, _version.c.number < version.number, _version.c.state != "purged"
+    )
+    found = connection.execute(earlier.order_by(_version.c.number.desc()).limit(1)).scalar_one_or_none()
+    return None if found is None else read_records(connection, [found])[found]
+
+
+def _names(connection: Connection, wanted: Select[tuple[Any, Any]]) -> _Names:
     out: dict[int, list[str]] = defaultdict(list)
-    for row in connection.execute(select(version, name).where(version.in_(ids)).order_by(name)):
-        out[row[0]].append(row[1])
+    for version, name in connection.execute(wanted):
+        out[version].append(name)
     return out
+
+
+def _record(row: Row[Any], aliases: _Names, tags: _Names) -> VersionRecord:
+    return VersionRecord(
+        id=row.id,
+        project=row.owner,
+        collection=row.name,
+        type=row.type,
+        number=row.number,
+        digest=row.digest,
+        size=row.size,
+        file_count=row.file_count,
+        state=row.state,
+        created=row.created,
+        deleted=row.deleted,
+        actor=row.actor,
+        description=row.description,
+        metadata=json.loads(row.data),
+        aliases=tuple(aliases.get(row.id, ())),
+        tags=tuple(tags.get(row.id, ())),
+    )
+
+
+def read_type(connection: Connection, project: str, name: str) -> str | None:
+    """Return the type of a collection; None where there is no such collection."""
+    wanted = select(_collection.c.type).select_from(_owned)
+    here = wanted.where(_project.c.key == fold_name(project), _collection.c.key == fold_name(name))
+    return connection.execute(here).scalar_one_or_none()
 
 
 def read_collections(connection: Connection, project: str | None) -> list[CollectionRecord]:
     """Return the collections of a project, or of all, in the order of their names."""
-    joined = _collection.join(_project, _project.c.id == _collection.c.project)
-    wanted = select(_collection, _project.c.name.label("owner")).select_from(joined)
-    if project is not None:
-        wanted = wanted.where(_project.c.key == fold_name(project))
-    found = connection.execute(wanted.order_by(_project.c.key, _collection.c.key)).all()
-    ids = [row.id for row in found]
-    live = select(_version.c.collection, func.count().label("n"), func.max(_version.c.created).label("updated"))
-    counted = {
-        row.collection: row
-        for row in connection.execute(
-            live.where(_version.c.collection.in_(ids), _version.c.state == "live").group_by(_version.c.collection)
-        )
-    }
+    wanted = select(_collection, _project.c.name.label("owner")).select_from(_owned)
+    found = connection.execute(
+        wanted.where(*_within(project, _collection.c.id)).order_by(_project.c.key, _collection.c.key)
+    ).all()
+    live = select(_version.c.collection, func.count(), func.max(_version.c.created)).where(
+        *_within(project, _version.c.collection), _version.c.state == "live"
+    )
+    counted = {one: (count, last) for one, count, last in connection.execute(live.group_by(_version.c.collection))}
     named = select(_alias.c.collection, _alias.c.name, _version.c.number, _version.c.size).join(
         _version, _version.c.id == _alias.c.version
     )
     aliases: dict[int, dict[str, int]] = defaultdict(dict)
     sizes: dict[int, int] = {}
-    for row in connection.execute(named.where(_alias.c.collection.in_(ids)).order_by(_alias.c.name)):
-        aliases[row.collection][row.name] = row.number
-        if row.name == LATEST:
-            sizes[row.collection] = row.size
+    for one, name, number, size in connection.execute(
+        named.where(*_within(project, _alias.c.collection)).order_by(_alias.c.name)
+    ):
+        aliases[one][name] = number
+        if name == LATEST:
+            sizes[one] = size
     return [
         CollectionRecord(
             project=row.owner,
             name=row.name,
             type=row.type,
             description=row.description,
-            versions=counted[row.id].n if row.id in counted else 0,
+            versions=counted[row.id][0] if row.id in counted else 0,
             latest=aliases[row.id].get(LATEST),
             size=sizes.get(row.id, 0),
-            updated=counted[row.id].updated if row.id in counted else row.created,
+            updated=counted[row.id][1] if row.id in counted else row.created,
             aliases=aliases[row.id],
         )
         for row in found
     ]
+
+
+def _within(project: str | None, collection: ColumnElement[int]) -> Iterable[ColumnElement[bool]]:
+    """Return the condition that a collection is of a project: by name, since databases take so many values only."""
+    if project is None:
+        return []
+    return [collection.in_(select(_collection.c.id).select_from(_owned).where(_project.c.key == fold_name(project)))]

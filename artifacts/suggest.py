@@ -8,22 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from ..storage.errors import NotFound
-from ..storage.tables import rows
 from . import tables
 from .ref import LATEST, Ref, fold_name
 
 __all__ = ["absent_collection", "absent_version"]
 
 SHOWN = 5
-_project, _collection, _version, _alias = (
-    rows(tables.Project),
-    rows(tables.Collection),
-    rows(tables.Version),
-    rows(tables.Alias),
-)
+_project, _collection, _version, _alias = tables.project, tables.collection, tables.version, tables.alias
 
 
 def absent_collection(connection: Connection, ref: Ref, project: str, elsewhere: Sequence[str]) -> NotFound:
@@ -50,8 +44,8 @@ def absent_collection(connection: Connection, ref: Ref, project: str, elsewhere:
 def absent_version(connection: Connection, collection: int, ref: Ref) -> NotFound:
     """Say that a collection has no such version, and which versions and aliases it has."""
     name = connection.execute(select(_collection.c.name).where(_collection.c.id == collection)).scalar_one()
-    live = select(_version.c.number).where(_version.c.collection == collection, _version.c.state == "live")
-    numbers = sorted(connection.execute(live).scalars())
+    ends = select(func.min(_version.c.number), func.max(_version.c.number))
+    first, last = connection.execute(ends.where(_version.c.collection == collection, _version.c.state == "live")).one()
     joined = select(_alias.c.name, _version.c.number).join(_version, _version.c.id == _alias.c.version)
     aliases = connection.execute(joined.where(_alias.c.collection == collection).order_by(_alias.c.name)).all()
     asked = (
@@ -62,9 +56,9 @@ def absent_version(connection: Connection, collection: int, ref: Ref) -> NotFoun
         else f"{name}:{ref.alias or LATEST}"
     )
     when = " at that time" if ref.at is not None else ""
-    if not numbers:
+    if first is None:
         return NotFound(f"{asked} not found{when}; {name} has no versions")
-    span = f"v{numbers[0]}" if len(numbers) == 1 else f"v{numbers[0]} to v{numbers[-1]}"
+    span = f"v{first}" if first == last else f"v{first} to v{last}"
     close = get_close_matches(ref.alias or "", [row.name for row in aliases], n=SHOWN, cutoff=0.5)
     shown = sorted(aliases, key=lambda row: (row.name != LATEST, row.name not in close, row.name))[: 2 * SHOWN]
     rest = f" and {len(aliases) - len(shown)} more" if len(aliases) > len(shown) else ""

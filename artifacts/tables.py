@@ -1,87 +1,79 @@
-"""Rows of projects, collections, versions and their names.
+"""Tables of projects, collections, versions and their names.
 
-Knows columns only. Names that may not differ by case alone carry a folded twin (`key`) under the unique constraint.
-All times are microseconds since the Unix epoch, UTC, by the database's clock; sizes are bytes.
+Knows columns only; rows with types are in `models.py`. Names that may not differ by case alone carry a folded twin
+(`key`) under the unique constraint. All times are microseconds since the Unix epoch, UTC, by the database's clock;
+sizes are bytes.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, Table, Text, UniqueConstraint
 
-from sqlalchemy import BigInteger, Index, LargeBinary, Text, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from ..storage.tables import METADATA, BigId, required
 
-from ..storage.tables import BigId
+__all__ = ["alias", "collection", "project", "tag", "version"]
 
-__all__ = ["Alias", "Collection", "Project", "Tag", "Version"]
+# A namespace of collections and runs.
+project = Table(
+    "project",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    required("name", Text),
+    required("key", Text, unique=True),
+    required("created", BigInteger),
+)
 
+# A named series of versions of one type; its row is the lock under which numbers are given.
+collection = Table(
+    "collection",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    required("project", BigInteger, ForeignKey("project.id")),
+    required("name", Text),
+    required("key", Text),
+    required("type", Text),
+    Column("description", Text),
+    required("next_number", BigInteger, default=0),
+    required("created", BigInteger),
+    UniqueConstraint("project", "key"),
+    Index("collection_key", "key"),
+)
 
-class Project(SQLModel, table=True):
-    """A namespace of collections and runs."""
+# One immutable member of a collection; its number is never used twice.
+version = Table(
+    "version",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    required("collection", BigInteger, ForeignKey("collection.id")),
+    required("number", BigInteger),
+    required("digest", LargeBinary),  # of the root page
+    required("size", BigInteger),  # bytes of all its entries
+    required("file_count", BigInteger),
+    required("state", Text),  # live, deleted, purged
+    required("created", BigInteger),
+    Column("deleted", BigInteger),
+    required("actor", Text),
+    Column("description", Text),
+    required("data", Text),  # its metadata, JSON
+    UniqueConstraint("collection", "number"),
+    Index("version_content", "collection", "digest"),
+    Index("version_digest", "digest"),
+)
 
-    __tablename__: ClassVar[Any] = "project"
+# A movable name for one version of a collection.
+alias = Table(
+    "alias",
+    METADATA,
+    Column("collection", BigInteger, ForeignKey("collection.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    required("name", Text),
+    required("version", BigInteger, ForeignKey("version.id"), index=True),
+)
 
-    id: int | None = Field(primary_key=True, sa_type=BigId, default=None)
-    name: str = Field(sa_type=Text)
-    key: str = Field(sa_type=Text, unique=True)
-    created: int = Field(sa_type=BigInteger)
-
-
-class Collection(SQLModel, table=True):
-    """A named series of versions of one type; its row is the lock under which numbers are given."""
-
-    __tablename__: ClassVar[Any] = "collection"
-    __table_args__: ClassVar[Any] = (UniqueConstraint("project", "key"), Index("collection_key", "key"))
-
-    id: int | None = Field(primary_key=True, sa_type=BigId, default=None)
-    project: int = Field(foreign_key="project.id", sa_type=BigInteger)
-    name: str = Field(sa_type=Text)
-    key: str = Field(sa_type=Text)
-    type: str = Field(sa_type=Text)
-    description: str | None = Field(sa_type=Text, default=None)
-    next_number: int = Field(sa_type=BigInteger, default=0)
-    created: int = Field(sa_type=BigInteger)
-
-
-class Version(SQLModel, table=True):
-    """One immutable member of a collection; its number is never used twice."""
-
-    __tablename__: ClassVar[Any] = "version"
-    __table_args__: ClassVar[Any] = (
-        UniqueConstraint("collection", "number"),
-        Index("version_content", "collection", "digest"),
-        Index("version_digest", "digest"),
-    )
-
-    id: int | None = Field(primary_key=True, sa_type=BigId, default=None)
-    collection: int = Field(foreign_key="collection.id", sa_type=BigInteger)
-    number: int = Field(sa_type=BigInteger)
-    digest: bytes = Field(sa_type=LargeBinary)  # of the root page
-    size: int = Field(sa_type=BigInteger)  # bytes of all its entries
-    file_count: int = Field(sa_type=BigInteger)
-    state: str = Field(sa_type=Text)  # live, deleted, purged
-    created: int = Field(sa_type=BigInteger)
-    deleted: int | None = Field(sa_type=BigInteger, default=None)
-    actor: str = Field(sa_type=Text)
-    description: str | None = Field(sa_type=Text, default=None)
-    data: str = Field(sa_type=Text)  # its metadata, JSON
-
-
-class Alias(SQLModel, table=True):
-    """A movable name for one version of a collection."""
-
-    __tablename__: ClassVar[Any] = "alias"
-
-    collection: int = Field(primary_key=True, foreign_key="collection.id", sa_type=BigInteger)
-    key: str = Field(primary_key=True, sa_type=Text)
-    name: str = Field(sa_type=Text)
-    version: int = Field(foreign_key="version.id", sa_type=BigInteger, index=True)
-
-
-class Tag(SQLModel, table=True):
-    """A label on a version; many versions may bear one."""
-
-    __tablename__: ClassVar[Any] = "tag"
-
-    version: int = Field(primary_key=True, foreign_key="version.id", sa_type=BigInteger)
-    name: str = Field(primary_key=True, sa_type=Text, index=True)
+# A label on a version; many versions may bear one.
+tag = Table(
+    "tag",
+    METADATA,
+    Column("version", BigInteger, ForeignKey("version.id"), primary_key=True),
+    Column("name", Text, primary_key=True, index=True),
+)

@@ -14,18 +14,17 @@ from sqlalchemy import Connection, select
 
 from ..artifacts import tables as artifact_tables
 from ..storage.errors import NotFound
-from ..storage.tables import rows
 from . import tables
 from .runs import PRODUCED, USED, subject_of
 
 if TYPE_CHECKING:
     from ..storage.database import Transaction
 
-__all__ = ["edges_of", "lock_run", "record_product", "record_use", "runs_of"]
+__all__ = ["dependants", "edges_of", "lock_run", "products_of", "record_product", "record_use", "runs_of"]
 
-_run, _edge = rows(tables.Run), rows(tables.Edge)
-_version, _collection = rows(artifact_tables.Version), rows(artifact_tables.Collection)
-_project = rows(artifact_tables.Project)
+_run, _edge = tables.run, tables.edge
+_version, _collection = artifact_tables.version, artifact_tables.collection
+_project = artifact_tables.project
 
 
 def lock_run(tx: Transaction, run: str) -> Any:
@@ -86,6 +85,22 @@ def runs_of(connection: Connection, version: int, direction: str, limit: int | N
     """Return the ids of the runs that used or produced a version, in the order of doing so."""
     wanted = select(_edge.c.run).where(_edge.c.version == version, _edge.c.direction == direction)
     return list(connection.execute(wanted.order_by(_edge.c.id).limit(limit)).scalars())
+
+
+def products_of(connection: Connection, version: int) -> list[int]:
+    """Return the row ids of the versions that runs produced which used a version, in the order of doing so."""
+    users = select(_edge.c.run).where(_edge.c.version == version, _edge.c.direction == USED)
+    made = select(_edge.c.version).where(_edge.c.run.in_(users), _edge.c.direction == PRODUCED)
+    return list(dict.fromkeys(connection.execute(made.order_by(_edge.c.id)).scalars()))
+
+
+def dependants(connection: Connection, version: int) -> list[int]:
+    """Return the row ids of the versions that were made by a run that used a version."""
+    used, made = _edge.alias("used"), _edge.alias("made")
+    wanted = select(made.c.version).distinct().join(used, used.c.run == made.c.run)
+    here = wanted.where(used.c.version == version, used.c.direction == USED, made.c.direction == PRODUCED)
+    found = connection.execute(here.where(made.c.version != version).order_by(made.c.version))
+    return list(found.scalars())
 
 
 def _known(connection: Connection, run: str, version: int, direction: str) -> dict[str, Any] | None:

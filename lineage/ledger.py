@@ -17,11 +17,10 @@ from sqlalchemy import Connection, select, update
 from ..artifacts import tables as artifact_tables
 from ..artifacts.ref import LATEST, Ref, check_name, check_tag, fold_name
 from ..storage.errors import Conflict, InvalidInput, NotFound
-from ..storage.tables import rows
 from ..storage.transaction import SERVER_CLOCK
 from . import tables
 from .capture import NOTHING, Captured
-from .edges import edges_of, lock_run, record_product, record_use, runs_of
+from .edges import edges_of, lock_run, products_of, record_product, record_use, runs_of
 from .masking import mask_mapping
 from .runs import CRASHED, FAILED, FINISHED, PRODUCED, RUNNING, USED, RunRecord, read_runs, subject_of
 from .values import Changes, plain
@@ -37,8 +36,8 @@ Runs = list[RunRecord]  # Ledger.list hides the builtin from annotations of its 
 Ids = list[int]
 LOST = 300_000_000  # µs without a heartbeat after which a run is taken for crashed
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: ids are read aloud
-_run = rows(tables.Run)
-_project = rows(artifact_tables.Project)
+_run = tables.run
+_project = artifact_tables.project
 
 
 def new_run_id() -> str:
@@ -261,6 +260,10 @@ class Ledger:
     def consumers(self, version: int) -> Runs:
         """Return the runs that used a version, by its row id, in the order of doing so."""
         return self._runs_of(version, USED, limit=None)
+
+    def products(self, version: int) -> Ids:
+        """Return the row ids of the versions that runs made of a version, by its row id, in the order of doing so."""
+        return self._engine.database.read(lambda connection: products_of(connection, version))
 
     def _runs_of(self, version: int, direction: str, limit: int | None) -> Runs:
         def work(connection: Connection) -> Runs:

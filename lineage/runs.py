@@ -8,19 +8,20 @@ rebuilt from the journal is equal to the one that was lost.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from ..artifacts import tables as artifact_tables
 from ..artifacts.collection import version_row
 from ..artifacts.ref import fold_name
+from ..storage import tables as storage_tables
 from ..storage.events import Event, Fold
-from ..storage.tables import rows
 from . import tables
+from .capture import chunks_named
 
 __all__ = [
     "CRASHED",
@@ -31,6 +32,7 @@ __all__ = [
     "RUNNING",
     "USED",
     "RunRecord",
+    "chunks_of_runs",
     "iso_time",
     "read_runs",
     "subject_of",
@@ -39,8 +41,8 @@ __all__ = [
 RUNNING, FINISHED, FAILED, CRASHED = "running", "finished", "failed", "crashed"
 USED, PRODUCED = "used", "produced"
 BATCH = 500
-_run, _tag, _edge = rows(tables.Run), rows(tables.RunTag), rows(tables.Edge)
-_project = rows(artifact_tables.Project)
+_run, _tag, _edge = tables.run, tables.run_tag, tables.edge
+_project, _event = artifact_tables.project, storage_tables.event
 
 
 def subject_of(run: str) -> str:
@@ -150,6 +152,15 @@ def read_runs(connection: Connection, ids: Iterable[str]) -> dict[str, RunRecord
                 environment=json.loads(row.environment),
             )
     return {one: found[one] for one in wanted if one in found}
+
+
+def chunks_of_runs(connection: Connection) -> Iterator[bytes]:
+    """Yield the digests of the chunks that the events of runs name (diffs, lists of packages): they must be kept."""
+    text = _event.c.data
+    named = or_(text.contains('"diff":['), text.contains('"packages":['))
+    wanted = select(text).where(_event.c.kind.in_(("run.started", "run.updated")), named)
+    for data in map(json.loads, connection.execute(wanted).scalars()):
+        yield from chunks_named(data.get("code", {}), data.get("environment", {}))
 
 
 # Folds

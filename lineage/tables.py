@@ -1,67 +1,58 @@
-"""Rows of runs and of the edges between runs and versions.
+"""Tables of runs and of the edges between runs and versions.
 
-Knows columns only. All times are microseconds since the Unix epoch, UTC, by the database's clock.
+Knows columns only; rows with types are in `models.py`. All times are microseconds since the Unix epoch, UTC, by the
+database's clock.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, SmallInteger, Table, Text, UniqueConstraint
 
-from sqlalchemy import BigInteger, Index, SmallInteger, Text, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from ..storage.tables import METADATA, BigId, required
 
-from ..storage.tables import BigId
+__all__ = ["edge", "run", "run_tag"]
 
-__all__ = ["Edge", "Run", "RunTag"]
+# One execution. JSON columns hold objects; digests inside them name chunks that the collector keeps.
+run = Table(
+    "run",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    required("project", BigInteger, ForeignKey("project.id")),
+    required("name", Text),
+    Column("job_type", Text),
+    Column("group", Text),
+    Column("notes", Text),
+    required("state", Text),  # running, finished, failed, crashed
+    required("created", BigInteger),
+    required("heartbeat", BigInteger),
+    Column("ended", BigInteger),
+    Column("exit_code", SmallInteger),
+    required("actor", Text),
+    required("config", Text, default="{}"),
+    required("summary", Text, default="{}"),
+    required("code", Text, default="{}"),  # command line, directory, git commit, branch, remote, diff
+    required("environment", Text, default="{}"),  # host, Python, platform, packages
+    Index("run_created", "project", "created"),
+)
 
+# A label on a run.
+run_tag = Table(
+    "run_tag",
+    METADATA,
+    Column("run", Text, ForeignKey("run.id"), primary_key=True),
+    Column("name", Text, primary_key=True, index=True),
+)
 
-class Run(SQLModel, table=True):
-    """One execution. JSON columns hold objects; digests inside them name chunks that the collector keeps."""
-
-    __tablename__: ClassVar[Any] = "run"
-    __table_args__: ClassVar[Any] = (Index("run_created", "project", "created"),)
-
-    id: str = Field(primary_key=True, sa_type=Text)
-    project: int = Field(foreign_key="project.id", sa_type=BigInteger)
-    name: str = Field(sa_type=Text)
-    job_type: str | None = Field(sa_type=Text, default=None)
-    group: str | None = Field(sa_type=Text, default=None)
-    notes: str | None = Field(sa_type=Text, default=None)
-    state: str = Field(sa_type=Text)  # running, finished, failed, crashed
-    created: int = Field(sa_type=BigInteger)
-    heartbeat: int = Field(sa_type=BigInteger)
-    ended: int | None = Field(sa_type=BigInteger, default=None)
-    exit_code: int | None = Field(sa_type=SmallInteger, default=None)
-    actor: str = Field(sa_type=Text)
-    config: str = Field(sa_type=Text, default="{}")
-    summary: str = Field(sa_type=Text, default="{}")
-    code: str = Field(sa_type=Text, default="{}")  # command line, directory, git commit, branch, remote, diff
-    environment: str = Field(sa_type=Text, default="{}")  # host, Python, platform, packages
-
-
-class RunTag(SQLModel, table=True):
-    """A label on a run."""
-
-    __tablename__: ClassVar[Any] = "run_tag"
-
-    run: str = Field(primary_key=True, foreign_key="run.id", sa_type=Text)
-    name: str = Field(primary_key=True, sa_type=Text, index=True)
-
-
-class Edge(SQLModel, table=True):
-    """A run used a version, or produced it."""
-
-    __tablename__: ClassVar[Any] = "edge"
-    __table_args__: ClassVar[Any] = (
-        UniqueConstraint("run", "version", "direction"),
-        Index("edge_version", "version", "direction"),
-    )
-
-    id: int | None = Field(primary_key=True, sa_type=BigId, default=None)
-    run: str = Field(foreign_key="run.id", sa_type=Text)
-    version: int = Field(foreign_key="version.id", sa_type=BigInteger)
-    direction: str = Field(sa_type=Text)  # used, produced
-    time: int = Field(sa_type=BigInteger)
-    data: str | None = Field(
-        sa_type=Text, default=None
-    )  # JSON: {"metadata": …} where the content existed with other metadata
+# A run used a version, or produced it.
+edge = Table(
+    "edge",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    required("run", Text, ForeignKey("run.id")),
+    required("version", BigInteger, ForeignKey("version.id")),
+    required("direction", Text),  # used, produced
+    required("time", BigInteger),
+    Column("data", Text),  # JSON: {"metadata": …} where the content existed with other metadata
+    UniqueConstraint("run", "version", "direction"),
+    Index("edge_version", "version", "direction"),
+)

@@ -21,8 +21,8 @@ from .engines import Dialect, Location, locate, make_engine, wait_for_writing
 from .errors import Conflict, NotFound
 from .schema import HEAD, holding, lock_schema, tables, upgrade
 from .sqlite import SqliteFile
-from .tables import Store, rows
-from .transaction import STORE_CREATED, Transaction, store_created
+from .tables import store as store_table
+from .transaction import STORAGE_FOLDS, STORE_CREATED, Transaction
 from .trouble import Trouble, busy, diagnose, translate
 from .turns import Turns
 
@@ -89,7 +89,7 @@ class Database:
         self.store_id = ""
         self.actor = actor
         self.patience = patience
-        self.folds: Mapping[str, Fold] = MappingProxyType({STORE_CREATED: store_created, **folds})
+        self.folds: Mapping[str, Fold] = MappingProxyType({**STORAGE_FOLDS, **folds})
         self._location = location
         self._clock = clock
         self._sleep = sleep
@@ -186,8 +186,8 @@ class Database:
 
     def store(self) -> StoreRow:
         """Return the store's row as it is now."""
-        row = rows(Store)
-        wanted = select(row.c.store_id, row.c.created, row.c.seq, row.c.journalled)
+        row = store_table.c
+        wanted = select(row.store_id, row.created, row.seq, row.journalled)
         return self.read(lambda connection: StoreRow(*connection.execute(wanted).one()))
 
     def prune_marks(self) -> None:
@@ -295,7 +295,7 @@ class Database:
                 self._refuse_occupied(connection)
                 upgrade(connection)
                 tx = Transaction(connection, self.dialect, self.actor, self.folds, self._clock)
-                connection.execute(insert(rows(Store)).values(id=1, store_id=store_id, created=tx.now()))
+                connection.execute(insert(store_table).values(id=1, store_id=store_id, created=tx.now()))
                 first(tx)
                 tx.finish()
 

@@ -1,27 +1,40 @@
-"""Rows of the storage layer: what the coordinator must know about packs, chunks, writers and events.
+"""Tables of the storage layer: what the coordinator must know about packs, chunks, writers and events.
 
-Knows columns only; the transactions over them stand with the parts that own them. All times are microseconds since
-the Unix epoch, UTC, by the database's clock.
+Knows columns only; the transactions over them stand with the parts that own them, and rows with types are in
+`models.py`. All times are microseconds since the Unix epoch, UTC, by the database's clock.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, SmallInteger, Table, Text
-from sqlmodel import Field, SQLModel
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
 
-__all__ = ["BigId", "Chunk", "CommitMark", "Event", "Pack", "PackState", "Pin", "Session", "Store", "rows"]
+__all__ = [
+    "METADATA",
+    "BigId",
+    "PackState",
+    "chunk",
+    "commit_mark",
+    "event",
+    "pack",
+    "pin",
+    "required",
+    "session",
+    "store",
+    "stray",
+]
+
+METADATA = MetaData()  # every table of a store, those of the layers above as well
 
 # SQLite gives row ids to a column declared INTEGER only.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 
 
-def rows(model: type[SQLModel]) -> Table:
-    """Return the table behind a row class: statements are made on tables, and results are plain rows."""
-    table: Table = model.__table__  # type: ignore[attr-defined]
-    return table
+def required(name: str, kind: Any, *more: Any, **options: Any) -> Column[Any]:
+    """Return a column that is never NULL."""
+    return Column(name, kind, *more, nullable=False, **options)
 
 
 class PackState(IntEnum):
@@ -34,93 +47,92 @@ class PackState(IntEnum):
     DELETING = 4
     DEAD = 5
     MISSING = 6  # a reader did not find it; taken up again when it is there again
+    QUARANTINED = 7  # a repair found that it is no sound pack; a later one takes it up again if it reads well then
 
 
-class Store(SQLModel, table=True):
-    """The single row that names the store and holds the event counter."""
+# The single row that names the store and holds the event counter.
+store = Table(
+    "store",
+    METADATA,
+    Column("id", Integer, primary_key=True, default=1),
+    required("store_id", Text),
+    required("created", BigInteger),
+    required("seq", BigInteger, default=0),  # of the last event; locked last in every transaction that has events
+    required("journalled", BigInteger, default=0),  # every event up to this one is in the bucket
+)
 
-    __tablename__: ClassVar[Any] = "store"
+# One pack object in the bucket. Writers rely on packs by row id, so no id is ever given twice.
+pack = Table(
+    "pack",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    required("key", LargeBinary, unique=True),  # the pack id, 16 bytes
+    required("kind", SmallInteger),  # a PackKind
+    required("state", SmallInteger, index=True),  # a PackState
+    Column("stamp", Text),  # the collector that condemned it
+    Column("session", Text),  # the writer that made it, until it is live
+    required("size", BigInteger),  # bytes of the object
+    sqlite_autoincrement=True,
+)
 
-    id: int = Field(primary_key=True, sa_type=Integer, default=1)
-    store_id: str = Field(sa_type=Text)
-    created: int = Field(sa_type=BigInteger)
-    seq: int = Field(
-        sa_type=BigInteger, default=0
-    )  # of the last event; locked last in every transaction that has events
-    journalled: int = Field(sa_type=BigInteger, default=0)  # every event up to this one is in the bucket
+# Where a chunk lies; one row for each pack that holds a copy. There is no index on pack and no foreign key: both would
+# cost more than the rest of the row, and removal of a pack reads its footer.
+chunk = Table(
+    "chunk",
+    METADATA,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("pack", BigInteger, primary_key=True),
+    required("offset", BigInteger),  # from the start of the object, bytes
+    required("stored", Integer),  # bytes in the pack
+    required("size", Integer),  # bytes once decoded
+    required("codec", SmallInteger),  # a Codec
+    sqlite_with_rowid=False,
+)
 
+# A writer's registration; gone once the writer has ended.
+session = Table(
+    "session",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    required("actor", Text),
+    required("opened", BigInteger),
+    required("expires", BigInteger),
+)
 
-class Pack(SQLModel, table=True):
-    """One pack object in the bucket."""
+# A manifest root that a living session builds on.
+pin = Table(
+    "pin",
+    METADATA,
+    Column("session", Text, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+)
 
-    __tablename__: ClassVar[Any] = "pack"
+# One change of the store's state: the audit log, and the outbox of the journal.
+event = Table(
+    "event",
+    METADATA,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    required("time", BigInteger),
+    required("actor", Text),
+    required("kind", Text),  # "alias.set"
+    required("subject", Text),  # "project/collection", "run:ID", …: what a history is asked for
+    Column("reason", Text),
+    required("data", Text),  # JSON
+    Index("event_subject", "subject", "seq"),
+)
 
-    id: int | None = Field(primary_key=True, sa_type=BigId, default=None)
-    key: bytes = Field(sa_type=LargeBinary, unique=True)  # the pack id, 16 bytes
-    kind: int = Field(sa_type=SmallInteger)  # a PackKind
-    state: int = Field(sa_type=SmallInteger, index=True)  # a PackState
-    stamp: str | None = Field(sa_type=Text, default=None)  # the collector that condemned it
-    session: str | None = Field(sa_type=Text, default=None)  # the writer that made it, until it is live
-    size: int = Field(sa_type=BigInteger)  # bytes of the object
+# An object of the bucket that no row accounts for, and when a collector first saw it.
+stray = Table(
+    "stray",
+    METADATA,
+    Column("key", Text, primary_key=True),
+    required("seen", BigInteger),
+)
 
-
-class Chunk(SQLModel, table=True):
-    """Where a chunk lies; one row for each pack that holds a copy.
-
-    There is no index on pack and no foreign key: both would cost more than the rest of the row, and removal of a pack
-    reads its footer.
-    """
-
-    __tablename__: ClassVar[Any] = "chunk"
-    __table_args__: ClassVar[Any] = {"sqlite_with_rowid": False}
-
-    digest: bytes = Field(primary_key=True, sa_type=LargeBinary)
-    pack: int = Field(primary_key=True, sa_type=BigInteger)
-    offset: int = Field(sa_type=BigInteger)  # from the start of the object, bytes
-    stored: int = Field(sa_type=Integer)  # bytes in the pack
-    size: int = Field(sa_type=Integer)  # bytes once decoded
-    codec: int = Field(sa_type=SmallInteger)  # a Codec
-
-
-class Session(SQLModel, table=True):
-    """A writer's registration; gone once the writer has ended."""
-
-    __tablename__: ClassVar[Any] = "session"
-
-    id: str = Field(primary_key=True, sa_type=Text)
-    actor: str = Field(sa_type=Text)
-    opened: int = Field(sa_type=BigInteger)
-    expires: int = Field(sa_type=BigInteger)
-
-
-class Pin(SQLModel, table=True):
-    """A manifest root that a living session builds on."""
-
-    __tablename__: ClassVar[Any] = "pin"
-
-    session: str = Field(primary_key=True, sa_type=Text)
-    digest: bytes = Field(primary_key=True, sa_type=LargeBinary)
-
-
-class Event(SQLModel, table=True):
-    """One change of the store's state: the audit log, and the outbox of the journal."""
-
-    __tablename__: ClassVar[Any] = "event"
-    __table_args__: ClassVar[Any] = (Index("event_subject", "subject", "seq"),)
-
-    seq: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
-    time: int = Field(sa_type=BigInteger)
-    actor: str = Field(sa_type=Text)
-    kind: str = Field(sa_type=Text)  # "alias.set"
-    subject: str = Field(sa_type=Text)  # "project/collection", "run:ID", …: what a history is asked for
-    reason: str | None = Field(sa_type=Text, default=None)
-    data: str = Field(sa_type=Text)  # JSON
-
-
-class CommitMark(SQLModel, table=True):
-    """A transaction that committed: looked up when the connection was lost while COMMIT was under way."""
-
-    __tablename__: ClassVar[Any] = "commit_mark"
-
-    id: str = Field(primary_key=True, sa_type=Text)
-    time: int = Field(sa_type=BigInteger, index=True)
+# A transaction that committed: looked up when the connection was lost while COMMIT was under way.
+commit_mark = Table(
+    "commit_mark",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    required("time", BigInteger, index=True),
+)
