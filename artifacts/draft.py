@@ -1,120 +1,57 @@
-"""The draft: where the bytes of a version-to-be will come from.
+"""The draft: paths and the sources of a version-to-be.
 
-Knows sources on this machine and the paths they will have; must not know stores. Nothing is read before it is logged,
-but every file's identity is remembered, so that one that changes in between is found out. A writer through a memory
-map is not: the kernel may leave all times of such a file as they are.
+Knows which paths go together and what replaces what; must not know stores. However many files there are, memory is
+bounded: beyond a limit they go to sorted runs on disk, and what is wrong between those is noticed when the draft is
+logged, before anything is read.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
 
-from blake3 import blake3
+from ..storage.errors import Conflict, InvalidName, NotFound
+from .entry import PathOrder, check_path, check_paths, shown
+from .source import Source, have_same_content
+from .spill import Row, Run, Spill, in_portions, merge, path_of
 
-from ..storage.errors import Conflict, InvalidInput, InvalidName, NotFound, SourceChanged
-from .entry import check_path, check_paths, shown
+__all__ = ["LIMIT", "Draft"]
 
-__all__ = ["BytesSource", "Draft", "FileSource", "Source", "file_source", "open_source", "require_same"]
-
-_EXECUTABLE = 0o100  # for its owner
-_REPLACED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}  # ENXIO: a socket, or a device that is not there
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO put in a file's place must not hang
-
-
-class FileSource(NamedTuple):
-    """A regular file as it was when it was added."""
-
-    path: str
-    size: int
-    mtime: int  # nanoseconds
-    changed_at: int  # nanoseconds: of its inode, which nobody can set back as the mtime can be; a new hard link sets it
-    inode: int
-    device: int
-    executable: bool
-
-    def matches(self, found: os.stat_result) -> bool:
-        """Whether an opened file is still the one that was added, as far as its inode tells."""
-        return (
-            found.st_size == self.size
-            and found.st_mtime_ns == self.mtime
-            and (found.st_ctime_ns == self.changed_at or found.st_nlink == 0)  # its last name was just taken away
-            and found.st_ino == self.inode
-            and found.st_dev == self.device
-            and stat.S_ISREG(found.st_mode)
-        )
-
-    def changed(self) -> SourceChanged:
-        """Return the error that says it is not."""
-        return SourceChanged(
-            f"{self.path} changed since it was added; nothing was logged, add it again with overwrite=True"
-        )
-
-
-class BytesSource(NamedTuple):
-    """Content from memory."""
-
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return len(self.data)
-
-
-Source = FileSource | BytesSource
-
-
-def file_source(path: str, found: os.stat_result) -> FileSource:
-    """Describe a file; InvalidInput where it is not a regular one."""
-    if stat.S_ISDIR(found.st_mode):
-        raise InvalidInput(f"{path} is a folder; add it with add_dir")
-    if not stat.S_ISREG(found.st_mode):
-        raise InvalidInput(f"{path} is neither a file nor a folder; leave it out with ignore= or .artignore")
-    executable = bool(found.st_mode & _EXECUTABLE)
-    return FileSource(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, executable)
-
-
-def open_source(source: FileSource) -> int:
-    """Open a file for reading, whatever is there now; SourceChanged where nothing can be read."""
-    try:
-        return os.open(source.path, _OPEN)
-    except OSError as error:
-        if error.errno in _REPLACED:
-            raise source.changed() from None
-        raise
-
-
-def require_same(source: FileSource, number: int) -> None:
-    """Raise SourceChanged where an open file is not the one that was added.
-
-    What was read of it before is good: its identity was taken when it was added, and is the same still.
-    """
-    if not source.matches(os.fstat(number)):
-        raise source.changed()
+LIMIT = 200_000  # sources in memory: some 100 MiB
+_path_first = itemgetter(0)
 
 
 class Draft:
     """Paths and their sources, on top of a base version or of nothing.
 
-    `sources` maps a path to its source; `removed` holds base paths (files or folders) that are gone. `holds` says of a
-    base whether it has a path (a file or a folder). Safe from many threads.
+    `removed` holds base paths (files or folders) that are gone. `holds` says of a base whether it has a path (a file or
+    a folder). At most `limit` sources are held in memory; more go to an unnamed file in `folder`, or where the system
+    has its temporary files: Conflict where that takes no more. Safe from many threads.
     """
 
-    def __init__(self, base: bytes | None = None, holds: Callable[[str], bool] | None = None) -> None:
+    def __init__(
+        self,
+        base: bytes | None = None,
+        holds: Callable[[str], bool] | None = None,
+        limit: int = LIMIT,
+        folder: str | None = None,
+    ) -> None:
         self.base = base  # digest of the root page that this draft changes
         self._holds = holds
         self._spooled = 0
-        self.sources: dict[str, Source] = {}
         self.removed: set[str] = set()
-        self._folders: set[str] = set()
+        self.folders: dict[str, bool] = {}  # that files came from, and whether each was added whole, as the artifact
+        self._limit = limit
+        self._sources: dict[str, Source] = {}  # the newest; older ones may be in the runs
+        self._folders: set[str] = set()  # of the sources in memory
+        self._replacing: set[str] = set()  # those of them that replace what the runs may hold
+        self._spill = Spill(folder)
+        self._runs: list[Run] = []  # from the oldest
         self._spool: tempfile.TemporaryDirectory[str] | None = None
         self._changing = threading.Lock()
         self._taken = False
@@ -147,63 +84,113 @@ class Draft:
         check_path(path)
         with self._changing:
             self._require_open()
+            self._make_room(1)
             self._put(path, source, overwrite=overwrite)
 
-    def add_all(self, found: Sequence[tuple[str, Source]], *, overwrite: bool = False) -> None:
-        """Give many paths their sources, as `add` does; cheap where those of one folder follow one another."""
-        check_paths([path for path, _ in found])
+    def add_all(self, found: Iterable[tuple[str, Source]], *, overwrite: bool = False) -> None:
+        """Give many paths their sources, as `add` does; cheap where those of one folder follow one another.
+
+        Nothing is added where the iterator raises. Where it yields more than fit in memory, they are not compared with
+        what is there before the draft is logged.
+        """
+        remaining = iter(found)
+        portion = list(islice(remaining, self._limit))
+        if len(portion) == self._limit:
+            self._add_runs(portion, remaining, overwrite=overwrite)
+            return
+        check_paths([path for path, _ in portion])
         with self._changing:
             self._require_open()
+            self._make_room(len(portion))
+            by_folder = not (overwrite and self._runs)
             settled = None  # a folder that is known to be one
-            for path, source in found:
+            for path, source in portion:
                 folder = path.rpartition("/")[0]
-                if folder == settled and path not in self.sources and path not in self._folders:
-                    self.sources[path] = source
+                if folder == settled and path not in self._sources and path not in self._folders:
+                    self._sources[path] = source
                 else:
                     self._put(path, source, overwrite=overwrite)
-                    settled = folder
+                    settled = folder if by_folder else None
+
+    def _add_runs(
+        self, portion: list[tuple[str, Source]], remaining: Iterator[tuple[str, Source]], *, overwrite: bool
+    ) -> None:
+        """Write a portion and all that follows to the disk; `portion` is used up."""
+        runs: list[Run] = []
+        while portion:
+            check_paths([path for path, _ in portion])
+            portion.sort(key=_path_first)
+            runs.append(self._spill.write(Row(path, overwrite, source) for path, source in portion))
+            portion.clear()  # before the next is there, too
+            portion.extend(islice(remaining, self._limit))
+        with self._changing:
+            self._require_open()
+            self._make_room(self._limit)
+            self._runs += runs
+
+    def _make_room(self, count: int) -> None:
+        """Write what is in memory to the disk if so many more would be too many."""
+        if self._sources and len(self._sources) + count > self._limit:
+            self._runs.append(self._spill.write(self._row(path) for path in sorted(self._sources)))
+            self._sources, self._folders, self._replacing = {}, set(), set()
+
+    def _row(self, path: str) -> Row:
+        return Row(path, path in self._replacing, self._sources[path])
 
     def _put(self, path: str, source: Source, *, overwrite: bool) -> None:
-        known = self.sources.get(path)
-        if known is not None:
-            if not overwrite and not _same(known, source):
-                both = f"from {_origin(known)} and now from {_origin(source)}"
-                raise Conflict(f"{shown(path)} is in the draft with other content, {both}; overwrite=True replaces it")
-            self.sources[path] = source
-            return
+        known = self._sources.get(path)
+        if known is None:
+            self._make_folders(path)
+        elif not overwrite and not have_same_content(known, source):
+            raise _conflict(path, known, source)
+        self._sources[path] = source
+        if overwrite and self._runs:
+            self._replacing.add(path)
+
+    def _make_folders(self, path: str) -> None:
         if path in self._folders:
             raise InvalidName(f"{shown(path)} is a folder of this draft already; it cannot be a file too")
-        folder = path.rpartition("/")[0]
-        while folder and folder not in self._folders:
-            if folder in self.sources:
+        made = list(self._new_folders(path))
+        for folder in made:
+            if folder in self._sources:
                 raise InvalidName(
                     f"{shown(folder)} is a file of this draft already; it cannot be the folder of {shown(path)} too"
                 )
-            self._folders.add(folder)
-            folder = folder.rpartition("/")[0]
-        self.sources[path] = source
+        self._folders.update(made)
 
-    def remove(self, path: str) -> int:
-        """Take a file or a folder out of the draft and return how many added paths went; the base's go at logging."""
+    def _new_folders(self, path: str) -> Iterator[str]:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in self._folders:
+            yield folder
+            folder = folder.rpartition("/")[0]
+
+    def remove(self, path: str) -> None:
+        """Take a file or a folder out of the draft; those of the base go when it is logged.
+
+        Raises NotFound where neither has it.
+        """
         check_path(path)
         with self._changing:
             self._require_open()
-            return self._remove(path)
+            is_in_base = self._holds is not None and self._holds(path)
+            was_added = self._remove_added(path)
+            if is_in_base:
+                self.removed.add(path)
+            elif not was_added:
+                raise NotFound(f"{shown(path)} is not in the draft")
 
-    def _remove(self, path: str) -> int:
+    def _remove_added(self, path: str) -> bool:
         below = path + "/"
-        gone = [one for one in self.sources if one == path or one.startswith(below)]
+        gone = [one for one in self._sources if one == path or one.startswith(below)]
         for one in gone:
-            del self.sources[one]
+            del self._sources[one]
+        self._replacing.difference_update(gone)
         if gone:
             self._folders = set()  # a folder that only the removed paths had made is free to become a file
-            for one in self.sources:
-                self._keep_folders(one)
-        if self._holds is not None and self._holds(path):
-            self.removed.add(path)
-        elif not gone:
-            raise NotFound(f"{shown(path)} is not in the draft")
-        return len(gone)
+            for one in self._sources:
+                self._folders.update(self._new_folders(one))
+        gone += [path for run in self._runs if run.remove(path)]
+        return bool(gone)
 
     def spool(self, name: str) -> Path:
         """Return a fresh place for the content of a path, which is written before it is logged; `close` removes it.
@@ -219,46 +206,55 @@ class Draft:
         return Path(self._spool.name) / f"{self._spooled:08d}"
 
     def close(self) -> None:
-        """Remove what was spooled; the draft is of no use then."""
+        """Remove what was spooled and spilled; the draft is of no use then."""
         if self._spool is not None:
             self._spool.cleanup()
+        self._spill.close()
+
+    def totals(self) -> tuple[int, int]:
+        """Return how many files were added, and their bytes; those on disk that others replace are counted, too."""
+        with self._changing:
+            files = len(self._sources) + sum([len(run) for run in self._runs])
+            return files, sum([one.size for one in self._sources.values()]) + sum([run.size for run in self._runs])
 
     def ordered(self) -> Iterator[tuple[str, Source]]:
-        """Yield paths and sources in the order of a manifest: by the bytes of the path."""
-        for path in sorted(self.sources):  # which is the order of the bytes of UTF-8, too
-            yield path, self.sources[path]
+        """Yield paths and sources in the order of a manifest: by the bytes of the path. May be called again.
 
-    def _keep_folders(self, path: str) -> None:
-        folder = path.rpartition("/")[0]
-        while folder and folder not in self._folders:
-            self._folders.add(folder)
-            folder = folder.rpartition("/")[0]
+        What could not be compared when it was added is compared first: raises what `add` does, before the first path.
+        """
+        if not self._runs:
+            for path in sorted(self._sources):  # which is the order of the bytes of UTF-8, too
+                yield path, self._sources[path]
+            return
+        order = PathOrder()
+        for rows in self._merged():
+            order.feed(list(map(path_of, rows)))
+        for rows in self._merged():
+            for row in rows:
+                yield row.path, row.source
 
-
-def _origin(source: Source) -> str:
-    if isinstance(source, FileSource):
-        return source.path
-    return f"{source.size} bytes in memory"
-
-
-def _same(a: Source, b: Source) -> bool:
-    if a == b:
-        return True
-    try:
-        return a.size == b.size and _digest(a) == _digest(b)
-    except SourceChanged:
-        return False  # what was added first is no longer there to be compared
+    def _merged(self) -> Iterator[list[Row]]:
+        newest = in_portions(sorted(self._sources), lambda paths: list(map(self._row, paths)))
+        for rows in merge([*(run.portions() for run in self._runs), newest]):
+            if len(rows) == len(set(map(path_of, rows))):
+                yield rows
+            else:
+                yield [_last(list(same)) for _, same in groupby(rows, path_of)]
 
 
-def _digest(source: Source) -> bytes:
-    if isinstance(source, BytesSource):
-        return blake3(source.data).digest()
-    hasher = blake3()
-    number = open_source(source)
-    try:
-        require_same(source, number)
-        while part := os.read(number, 1 << 22):  # never mapped: a file cut short under a map kills the process
-            hasher.update(part)
-    finally:
-        os.close(number)
-    return hasher.digest()
+def _last(rows: Sequence[Row]) -> Row:
+    """Return the newest of one path's rows; Conflict where it and those since the last that replaces differ."""
+    since = max([index for index, row in enumerate(rows) if row.overwrite], default=0)
+    kept = rows[since]
+    for row in rows[since + 1 :]:
+        if not have_same_content(kept.source, row.source):
+            raise _conflict(row.path, kept.source, row.source)
+        kept = row
+    return kept
+
+
+def _conflict(path: str, known: Source, source: Source) -> Conflict:
+    return Conflict(
+        f"{shown(path)} is in the draft with other content, from {known} and now from {source}; overwrite=True "
+        "replaces it"
+    )

@@ -2,13 +2,14 @@
 
 Knows how to find those pages and when the cuts agree with the old ones again; must not know what the changes are for.
 The result is the manifest that building from scratch would give: a page's end depends on nothing before its start, so
-cutting again from the start of a changed page until an old page ends where a new one does is enough.
+cutting again from the start of a changed page until an old page ends where a new one does is enough. Where there are
+too many changes for memory, `overlay` makes a stream of them and of everything else, to be built from.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple, cast
 
@@ -28,7 +29,7 @@ from .manifest_page import (
     total,
 )
 
-__all__ = ["edit"]
+__all__ = ["edit", "overlay"]
 
 
 def edit(root: bytes, changes: Mapping[str, Entry | None], get: GetPages, put: PutPage) -> Root:
@@ -54,6 +55,37 @@ def edit(root: bytes, changes: Mapping[str, Entry | None], get: GetPages, put: P
             raise InvalidInput(f"the change of {shown(key)} is an entry of another path")
     PathOrder().feed(added)
     return _Edit(top_place(bytes(root)), PageReader(get), put).run(keys, changes)
+
+
+def overlay(old: Iterable[Entry], removed: Collection[str], new: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield sorted entries with others laid over them, sorted too: those replace, and `removed` files and folders go.
+
+    >>> one, two, three = (Entry(path, 0, 1, bytes(32)) for path in ("a/1", "b", "c"))
+    >>> [entry.path for entry in overlay([one, two], {"a"}, [three])]
+    ['b', 'c']
+    """
+    coming = iter(new)
+    following = next(coming, None)
+    for entry in old:
+        while following is not None and following.path < entry.path:
+            yield following
+            following = next(coming, None)
+        if following is not None and following.path == entry.path:
+            continue
+        if not removed or not _is_below(entry.path, removed):
+            yield entry
+    if following is not None:
+        yield following
+    yield from coming
+
+
+def _is_below(path: str, tops: Collection[str]) -> bool:
+    end = path.find("/")
+    while end >= 0:
+        if path[:end] in tops:
+            return True
+        end = path.find("/", end + 1)
+    return path in tops
 
 
 class _Span(NamedTuple):

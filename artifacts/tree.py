@@ -6,13 +6,15 @@ Knows the disk and ignore rules; must not know drafts or stores.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..storage.errors import InvalidInput, NotFound, SourceChanged
 from ..storage.layout import MARKER
-from .draft import FileSource, file_source
 from .place import is_store
+from .source import FileSource, file_source
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -24,10 +26,14 @@ DOWNLOADS = ".lineart-downloads"  # marks a folder that downloads made: never pa
 CHECKOUT = ".lineart-checkout"  # marks the root of a checkout
 _OWN = frozenset({DOWNLOADS, CHECKOUT})
 _SKIPPED = frozenset({".git", ".lineart"})  # `.git` is a file in a worktree
+MANY = 100_000  # of one folder, held at once: some 30 MiB
+_name_of = attrgetter("name")
 
 
-def walk_tree(root: str, ignore: Iterable[str] = ()) -> Iterator[tuple[str, FileSource]]:
+def walk_tree(root: str, ignore: Iterable[str] = (), many: int = MANY) -> Iterator[tuple[str, FileSource]]:
     """Yield each file below `root` with its relative path, folders in the order of their names.
+
+    Of a folder with more than `many` files and folders, so many are held at once; it comes in no certain order.
 
     Symbolic links are followed. `ignore` and a `.artignore` at the root hold patterns as in .gitignore. Stores, `.git`
     and folders of downloads are never entered. Raises InvalidInput for a link that is dangling or leads into itself,
@@ -41,13 +47,17 @@ def walk_tree(root: str, ignore: Iterable[str] = ()) -> Iterator[tuple[str, File
     waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset())]
     while waiting:
         folder, prefix, above = waiting.pop()
-        ident, listed = _listed(folder)
+        ident = _identity(folder)
         if ident in above:
             raise InvalidInput(
                 f"{folder} is a symbolic link to a folder that it lies in; leave it out with ignore= or {IGNORE_FILE}"
             )
         inside = above | {ident}
-        names = {one.name for one in listed}
+        portions = _listed(folder, many)
+        first = next(portions, [])
+        names = {one.name for one in first}
+        if len(first) == many:
+            names.update(name for name in (MARKER, DOWNLOADS) if os.path.lexists(os.path.join(folder, name)))
         if MARKER in names and is_store(folder):
             if prefix:
                 continue
@@ -55,36 +65,57 @@ def walk_tree(root: str, ignore: Iterable[str] = ()) -> Iterator[tuple[str, File
         if prefix and DOWNLOADS in names:
             continue
         folders: list[tuple[str, str, frozenset[tuple[int, int]]]] = []
-        for one in listed:
-            path = prefix + one.name
-            if one.name in _SKIPPED or (not prefix and one.name in _OWN):
-                continue
-            is_folder = _is_folder(one)
-            if ignored is not None and ignored(path + "/" if is_folder else path):
-                continue
-            _check_encoding(one.path, one.name)
-            if is_folder:
-                folders.append((one.path, path + "/", inside))
-                continue
-            yield path, _source(one)
+        for listed in chain([first], portions):
+            for one, path, is_folder in _kept(listed, prefix, ignored):
+                if is_folder:
+                    folders.append((one.path, path + "/", inside))
+                else:
+                    yield path, _source(one)
         waiting.extend(reversed(folders))
 
 
-def _listed(folder: str) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
-    """Return what makes a folder the same folder, and what is in it."""
+def _identity(folder: str) -> tuple[int, int]:
+    """Return what makes a folder the same folder."""
     try:
         here = os.stat(folder)
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+    return here.st_dev, here.st_ino
+
+
+def _listed(folder: str, many: int) -> Iterator[list[os.DirEntry[str]]]:
+    """Yield what is in a folder, sorted, so many at a time."""
+    try:
         with os.scandir(folder) as found:
-            return (here.st_dev, here.st_ino), sorted(found, key=lambda one: one.name)
+            while some := sorted(islice(found, many), key=_name_of):
+                yield some
     except OSError as error:
         raise _unreadable(folder, error) from None
 
 
+def _kept(
+    listed: list[os.DirEntry[str]], prefix: str, ignored: Callable[[str], bool] | None
+) -> list[tuple[os.DirEntry[str], str, bool]]:
+    """Return what of a folder belongs to the data, with its relative path, and whether it is a folder."""
+    kept = []
+    for one in listed:
+        name = one.name
+        path = prefix + name
+        if name in _SKIPPED or (not prefix and name in _OWN):
+            continue
+        is_folder = _is_folder(one)
+        if ignored is None or not ignored(path + "/" if is_folder else path):
+            kept.append((one, path, is_folder))
+    _check_encoding([one for one, _, _ in kept])
+    return kept
+
+
 def _source(one: os.DirEntry[str]) -> FileSource:
     try:
-        return file_source(one.path, one.stat())
+        found = one.stat()
     except OSError as error:
         raise _unreadable(one.path, error) from None
+    return file_source(one.path, found)
 
 
 def _is_folder(one: os.DirEntry[str]) -> bool:
@@ -108,14 +139,23 @@ def _shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _check_encoding(path: str, name: str) -> None:
+def _check_encoding(kept: Sequence[os.DirEntry[str]]) -> None:
     try:
-        name.encode()
+        "".join([one.name for one in kept]).encode()
     except UnicodeEncodeError:
+        path = next(one.path for one in kept if not _is_utf8(one.name))
         raise InvalidInput(
             f"the name of {_shown(path)} is not UTF-8; rename it, or leave it out with ignore= or {IGNORE_FILE} "
             "(`?` and `*` stand for what cannot be typed)"
         ) from None
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _ignorer(root: str, patterns: list[str]) -> Callable[[str], bool] | None:

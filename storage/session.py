@@ -24,7 +24,7 @@ from .database import Transaction
 from .errors import Conflict, StoreUnavailable
 from .layout import pack_key
 from .pack import Encoded, PackBuilder, PackKind, SealedPack, encode
-from .tables import PackState, rows
+from .tables import PackState
 from .threads import Slots, Threads
 
 __all__ = ["CHUNK_COLUMNS", "PacksGone", "Session"]
@@ -32,7 +32,7 @@ __all__ = ["CHUNK_COLUMNS", "PacksGone", "Session"]
 EXPIRY = 3_600_000_000  # microseconds that a session outlives its last heartbeat
 BEAT = 900.0  # seconds between heartbeats
 CHUNK_COLUMNS = ("digest", "pack", "offset", "stored", "size", "codec")
-_pack, _pin, _session = rows(tables.Pack), rows(tables.Pin), rows(tables.Session)
+_pack, _pin, _session = tables.pack, tables.pin, tables.session
 PACKS = 4  # being filled or under way at once, and so in memory
 BATCH = 500  # packs in one statement
 TOGETHER = 1 << 20  # bytes: so small, the last packs share their transactions; what a crash costs is little
@@ -57,7 +57,7 @@ class Session:
         self._database = chunks.database
         self._relied: set[int] = set()  # row ids of packs
         self._builders: dict[PackKind, PackBuilder] = {}  # those that hold chunks
-        self._pending: set[bytes] = set()  # digests in packs of this session
+        self._pending: set[bytes] = set()  # digests in packs of this session that the index does not have yet
         self._filling = threading.Lock()  # held while packs are filled and sent, so that who adds waits its turn
         self._lock = threading.Lock()  # of the sets above and the list below; never held for long
         self._sending = Threads(PACKS, thread_name_prefix="lineart-send")
@@ -84,14 +84,19 @@ class Session:
         self._committed = self._committed and kind is None  # whatever failed may have undone it
         self.close()
 
+    @property
+    def chunks(self) -> ChunkStore:
+        """What is stored already, to be read."""
+        return self._chunks
+
     def known(self, digests: Iterable[bytes]) -> set[bytes]:
         """Return which of the digests need not be written, and rely on the packs that hold them."""
         wanted = list(digests)
+        with self._lock:  # before the index is asked: what is not pending any more is there
+            have = self._pending.intersection(wanted)
+        found = self._chunks.holders([one for one in wanted if one not in have])
         with self._lock:
-            have = {one for one in wanted if one in self._pending}
-        found = self._chunks.locate([one for one in wanted if one not in have])
-        with self._lock:
-            self._relied.update(one.pack for one in found.values())
+            self._relied.update(found.values())
         return have.union(found)
 
     def put(self, digest: bytes, data: bytes | memoryview, kind: PackKind) -> None:
@@ -102,7 +107,8 @@ class Session:
     def add(self, chunks: Iterable[Encoded], kind: PackKind) -> None:
         """Put encoded chunks that are not known into packs, in order; blocks while too many packs are under way.
 
-        Raises what an earlier upload failed with; nothing more is taken then.
+        One that became known since it was asked for may be stored twice, which does no harm. Raises what an earlier
+        upload failed with; nothing more is taken then.
         """
         with self._filling, self._spoilt_by_errors():
             for one in chunks:
@@ -230,6 +236,8 @@ class Session:
         self._database.write(partial(self._index, packs=packs, numbers=numbers))
         with self._lock:
             self._relied.update(numbers)
+            for pack in packs:
+                self._pending.difference_update([slot.digest for slot in pack.slots])
 
     def _announce(self, tx: Transaction, packs: Sequence[SealedPack]) -> list[int]:
         if not self._registered:
@@ -250,7 +258,7 @@ class Session:
             if tx.execute(mine.values(state=PackState.UPLOADED)).rowcount != 1:
                 raise PacksGone("the writing session expired while a pack was being uploaded; the work is tried again")
             slots = [(digest, number, *place) for digest, *place in pack.slots]
-            insert_many(tx.connection, rows(tables.Chunk), CHUNK_COLUMNS, slots)
+            insert_many(tx.connection, tables.chunk, CHUNK_COLUMNS, slots)
 
     def _register(self, tx: Transaction) -> None:
         """Enter this writer and its pins; two threads may come to it at once."""

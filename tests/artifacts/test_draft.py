@@ -5,7 +5,8 @@ import os
 import pytest
 
 import lineart
-from lineart.artifacts.draft import BytesSource, Draft
+from lineart.artifacts.draft import Draft
+from lineart.artifacts.source import BytesSource
 from lineart.storage.errors import Conflict, Frozen, InvalidInput, InvalidName, NotFound, SourceChanged
 
 
@@ -14,8 +15,12 @@ def draft():
     return lineart.Artifact("data", type="dataset")
 
 
+def sources(artifact):
+    return dict(artifact.take_draft().ordered())
+
+
 def paths(artifact):
-    return [path for path, _ in artifact.take_draft().ordered()]
+    return list(sources(artifact))
 
 
 def test_a_file_is_added_under_its_own_name_or_another(draft, tmp_path):
@@ -43,7 +48,7 @@ def test_adding_other_content_names_both_and_overwrite_allows_it(draft, tmp_path
     assert str(tmp_path / "a.txt") in str(caught.value)
     assert "5 bytes in memory" in str(caught.value)
     draft.add_bytes(b"other", "a.txt", overwrite=True)
-    assert draft.take_draft().sources["a.txt"] == BytesSource(b"other")
+    assert sources(draft)["a.txt"] == BytesSource(b"other")
     with pytest.raises(Conflict):
         draft.add_file(tmp_path / "a.txt")
     draft.add_file(tmp_path / "a.txt", overwrite=True)
@@ -61,7 +66,7 @@ def test_add_dir_knows_conflicts_and_overwrite_too(draft, tmp_path):
     with pytest.raises(Conflict):
         draft.add_dir(tmp_path / "two")
     draft.add_dir(tmp_path / "two", overwrite=True)
-    assert draft.take_draft().sources["x"].path == str(tmp_path / "two" / "x")
+    assert sources(draft)["x"].path == str(tmp_path / "two" / "x")
 
 
 def test_a_file_that_changed_is_refused_again_until_overwrite_is_said(store, draft, tmp_path):
@@ -171,6 +176,8 @@ def test_a_path_is_not_both_a_file_and_a_folder(draft):
     for clash in ("a", "a/x", "b/c", "b/c/d"):
         with pytest.raises(InvalidName, match="folder"):
             draft.add_bytes(b"", clash)
+        with pytest.raises(InvalidName, match="folder"):
+            draft.add_bytes(b"", clash)  # a second time, too
     draft.add_bytes(b"", "a-b")
     draft.remove("a")
     draft.add_bytes(b"", "a")
@@ -206,7 +213,7 @@ def test_content_from_memory_is_bytes_and_is_copied(draft):
     draft.add_bytes(data, "a")
     data[:] = b"two"
     draft.add_bytes(memoryview(b"three"), "b")
-    assert draft.take_draft().sources["a"] == BytesSource(b"one")
+    assert sources(draft)["a"] == BytesSource(b"one")
     with pytest.raises(InvalidInput, match="str"):
         draft.add_bytes("text", "c")
 
@@ -235,7 +242,7 @@ def test_a_new_file_is_written_and_nothing_else(draft):
 def test_what_new_files_wrote_is_gone_from_the_disk_once_it_is_logged(store, draft):
     with draft.new_file("long " * 20) as file:
         file.write("x")
-    where = os.path.dirname(next(iter(draft.take_draft().sources.values())).path)
+    where = os.path.dirname(next(iter(sources(draft).values())).path)
     assert os.path.isdir(where)
     store.log(draft)
     assert not os.path.exists(where)

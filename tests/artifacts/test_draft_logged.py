@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 
+import msgspec
 import pytest
 
 import lineart
-from lineart.artifacts.draft import file_source
+from lineart.artifacts.source import file_source
 from lineart.storage.errors import Conflict, Frozen, SourceChanged, StoreUnavailable
 
 
@@ -47,7 +48,7 @@ def test_any_part_of_an_identity_tells_a_file_from_another(tmp_path):
     source = file_source(str(path), path.stat())
     assert source.matches(path.stat())
     for name in ("size", "mtime", "changed_at", "inode", "device"):
-        assert not source._replace(**{name: getattr(source, name) + 1}).matches(path.stat()), name
+        assert not msgspec.structs.replace(source, **{name: getattr(source, name) + 1}).matches(path.stat()), name
 
 
 def test_what_is_asked_of_a_draft_while_it_is_logged_is_a_conflict(new_store, hooked, tmp_path):

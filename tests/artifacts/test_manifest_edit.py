@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineart.artifacts.entry import Entry
-from lineart.artifacts.manifest import Manifest, Root, build, edit
+from lineart.artifacts.manifest import Manifest, Root, build, edit, overlay
 from lineart.storage.errors import InvalidInput, InvalidName
 
 
@@ -287,3 +287,15 @@ def test_a_change_under_another_name_and_unfit_fields_are_refused():
         pages.edit(root, {"b": entry("c")})
     with pytest.raises(InvalidInput, match="'b'"):
         pages.edit(root, {"b": Entry("b", 0, -1, bytes(32))})
+
+
+@given(deltas, st.sets(names, max_size=4), deltas)
+def test_laying_entries_over_others_gives_what_editing_gives(before, removed, after):
+    old = {path: entry(path, content or 0) for path, content in before.items()}
+    new = {path: entry(path, content or 0) for path, content in after.items()}
+    gone = {path for path in old for top in removed if path == top or path.startswith(top + "/")}
+    expected = changed(old, {**dict.fromkeys(gone), **new})
+    laid = overlay((old[path] for path in sorted(old)), removed, (new[path] for path in sorted(new)))
+    assert [one.path for one in laid] == sorted(expected)
+    laid = overlay((old[path] for path in sorted(old)), removed, (new[path] for path in sorted(new)))
+    assert {one.path: one for one in laid} == expected

@@ -133,7 +133,7 @@ def test_a_single_pattern_may_be_text(folder):
     fill(folder, "a", "b")
     draft = lineart.Artifact("x")
     draft.add_dir(folder, ignore="a")
-    assert list(draft.take_draft().sources) == ["b"]
+    assert [path for path, _ in draft.take_draft().ordered()] == ["b"]
 
 
 def test_git_and_configuration_folders_are_left_out_at_any_depth(folder):
@@ -201,6 +201,19 @@ def test_the_walk_is_in_the_order_of_names_whatever_the_disk_says(folder):
     fill(folder, *reversed(names))
     found = walked(folder)
     assert found == sorted(found)
+
+
+def test_a_folder_of_very_many_files_is_walked_in_portions(folder):
+    """What marks a folder as none of the data is seen all the same, wherever the disk lists it."""
+    names = [f"!{number:02d}" for number in range(40)]  # before a dot, where a disk lists by name
+    fill(folder, *names, *(f"sub/{name}" for name in names))
+    for number in range(12):
+        mark = f"downloads{number}/.lineart-downloads"
+        inside = [f"downloads{number}/{name}" for name in names]
+        fill(folder, *([mark, *inside] if number % 2 else [*inside, mark]))
+    lineart.create(folder / "store").close()
+    found = [path for path, _ in walk_tree(str(folder), many=3)]
+    assert sorted(found) == walked(folder) == [*names, *(f"sub/{name}" for name in names)]
 
 
 def test_deep_trees_need_no_recursion(folder):

@@ -6,12 +6,13 @@ import threading
 import pytest
 from sqlalchemy import select
 
+from lineart.storage import tables
 from lineart.storage.chunks import ChunkStore
 from lineart.storage.errors import Conflict, LineartError, StoreUnavailable
 from lineart.storage.layout import parse_pack_key
 from lineart.storage.pack import Encoded, PackBuilder, PackKind, SealedPack, read_slots
 from lineart.storage.session import PacksGone, Session
-from lineart.storage.tables import Chunk, PackState, rows
+from lineart.storage.tables import PackState
 
 MIB = 1 << 20
 DATA, META = PackKind
@@ -132,6 +133,76 @@ def test_what_is_in_the_store_or_in_this_session_is_not_written_again(engine, be
     assert len(bench.index(engine)) == 2
 
 
+def test_only_what_is_not_in_the_index_yet_is_remembered(quick, bench):
+    """However many chunks a session stores, it holds the digests of the packs under way."""
+    with quick.session() as session:
+        for n in range(9):
+            session.add(bench.coded(bench.data(n, 4 * MIB)), DATA)  # the ninth is the first of another pack
+        session._wait()
+        assert session._pending == {bench.name(bench.data(8, 4 * MIB))}
+        names = {bench.name(bench.data(n, 4 * MIB)) for n in range(9)}
+        assert session.known(names) == names
+        session.flush()
+        assert session._pending == set()
+        assert session.known(names) == names
+        commit(quick, session)
+    assert set(bench.states(quick).values()) == {PackState.LIVE}
+
+
+class Slow:
+    """A database whose readers stand still, with what they read in hand, while `meanwhile` happens."""
+
+    def __init__(self, database, meanwhile):
+        self.inner = database
+        self.meanwhile = meanwhile
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def read(self, work):
+        found = self.inner.read(work)
+        self.meanwhile()
+        return found
+
+
+def test_a_chunk_is_known_at_the_very_moment_when_it_enters_the_index(quick, bench):
+    content, other = bench.data(1), bench.data(2)
+    uploading, proceed = threading.Event(), threading.Event()
+
+    def hold(what, key):
+        if what == "put" and parse_pack_key(key):
+            uploading.set()
+            assert proceed.wait(60)
+
+    def finish():
+        proceed.set()
+        flushing.join()
+
+    quick.backend.on = hold
+    session = Session(ChunkStore(quick.backend, Slow(quick.database, finish)), "ann")
+    with session:
+        session.add(bench.coded(content), DATA)
+        flushing = threading.Thread(target=session.flush)
+        flushing.start()
+        assert uploading.wait(60)
+        assert session.known([bench.name(content), bench.name(other)]) == {bench.name(content)}
+        assert session._pending == set()
+        commit(quick, session)
+    assert quick.chunks.get(bench.name(content)) == content
+
+
+def test_a_chunk_that_is_stored_twice_because_it_was_asked_for_too_early_does_no_harm(engine, bench):
+    content = bench.data(1)
+    with engine.session() as session:
+        for _ in range(2):
+            session.add(bench.coded(content), DATA)
+            session.flush()
+        commit(engine, session)
+    assert len(bench.index(engine)) == 2
+    assert set(bench.states(engine).values()) == {PackState.LIVE}
+    assert engine.chunks.get(bench.name(content)) == content
+
+
 def test_a_pack_that_is_being_uploaded_is_not_offered_to_others(engine, bench):
     content, offered = bench.data(1), []
 
@@ -193,7 +264,7 @@ def test_a_commit_may_rely_on_more_packs_than_a_statement_has_parameters(quick, 
         packs = ((n + 1, n.to_bytes(16, "big"), 1, PackState.CONDEMNED, 100) for n in range(many))
         tx.insert_many(bench.pack, keys, packs)
         chunks = ((n.to_bytes(32, "big"), n + 1, 24, 1, 1, 0) for n in range(many))
-        tx.insert_many(rows(Chunk), ("digest", "pack", "offset", "stored", "size", "codec"), chunks)
+        tx.insert_many(tables.chunk, ("digest", "pack", "offset", "stored", "size", "codec"), chunks)
 
     quick.database.write(fill)
     with quick.session() as session:
