@@ -34,17 +34,18 @@ TRIES = 5  # of work whose packs are collected under it
 class Engine:
     """One opened store below artifacts: `backend`, `database`, `chunks` and `journal`.
 
-    Safe from many threads. The first write looks at the journal's tail, so that a database that lacks events (a
-    restored backup, an empty one) is refused before it can give a number twice.
+    Where the backend that it is given keeps copies, only `chunks` reads them; `backend` is the place itself. Safe from
+    many threads. The first write looks at the journal's tail, so that a database that lacks events (a restored backup,
+    an empty one) is refused before it can give a number twice.
     """
 
     def __init__(self, backend: Backend, database: Database, marker: Marker, actor: str) -> None:
-        self.backend = backend
+        self.backend = backend.origin
         self.database = database
         self.marker = marker
         self.actor = actor
         self.chunks = ChunkStore(backend, database)
-        self.journal = Journal(backend, database)
+        self.journal = Journal(self.backend, database)
         self._lock = threading.Lock()
         self._writing = False
         forking.watch(self)
@@ -179,8 +180,8 @@ def read_marker(backend: Backend) -> Marker | None:
     """Return what a bucket says it is; None where it holds no store."""
     try:
         try:
-            return Marker.decode(backend.get(MARKER, 0, LARGEST + 1), backend.url)
+            return Marker.decode(backend.get_at_most(MARKER, 0, LARGEST + 1), backend.url)
         except IntegrityError:  # what came wrong is asked for once more before it is called damaged
-            return Marker.decode(backend.get(MARKER, 0, LARGEST + 1), backend.url)
+            return Marker.decode(backend.get_at_most(MARKER, 0, LARGEST + 1), backend.url)
     except NotFound:
         return None

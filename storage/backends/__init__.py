@@ -13,13 +13,18 @@ from urllib.parse import unquote, urlsplit
 from ..errors import InvalidInput
 from .base import Backend, ObjectInfo
 
-__all__ = ["Backend", "ObjectInfo", "is_local", "local_path", "open_backend"]
+__all__ = ["Backend", "ObjectInfo", "is_local", "is_remote", "local_path", "open_backend"]
 
 
 def is_local(url: str) -> bool:
     """Whether a store's URL is a folder of this machine."""
     scheme, separator, _ = url.partition("://")
     return not separator or scheme.lower() in {"file", "local"}
+
+
+def is_remote(url: str) -> bool:
+    """Whether a store's URL is a place beyond this machine, where reading costs more than keeping a copy."""
+    return not is_local(url) and url.partition("://")[0].lower() != "memory"
 
 
 def local_path(url: str) -> Path:

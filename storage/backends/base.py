@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..errors import InvalidInput, InvalidName
 
-__all__ = ["Backend", "ObjectInfo", "check_key", "check_prefix", "check_slice"]
+__all__ = ["Backend", "ObjectInfo", "check_key", "check_prefix", "check_slice", "is_unfinished"]
 
 TEMPORARY = ".tmp-"  # what backends call files that are not finished; no key has a part that starts so
 
@@ -30,6 +30,15 @@ def check_key(key: str) -> None:
     parts = key.split("/")
     if any(part in {"", ".", ".."} or part.startswith(TEMPORARY) for part in parts) or "\0" in key or "\\" in key:
         raise InvalidName(f"not a key of a store: {key!r}")
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a name is that of a file that is not finished; no key is.
+
+    >>> is_unfinished("packs/aa/.tmp-1-ab"), is_unfinished("packs/aa/bb")
+    (True, False)
+    """
+    return name.rpartition("/")[2].startswith(TEMPORARY)
 
 
 def check_prefix(prefix: str) -> None:
@@ -65,12 +74,37 @@ class Backend(ABC):
         """How many requests at once are worth it: few where only cores are busy, more where answers are waited for."""
         return 3
 
+    @property
+    def span(self) -> int:
+        """Bytes that one read should bring where more is wanted: few where they fit into a processor's cache."""
+        return 2 << 20
+
+    @property
+    def origin(self) -> Backend:
+        """The place itself, past any copies of it: what is verified is this."""
+        return self
+
     @abstractmethod
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Return `length` bytes from `start`, or what there is of them, like a slice; NotFound if there is no object.
 
         One request. StoreUnavailable if the place cannot be reached.
         """
+
+    def get_at_most(self, key: str, start: int, length: int) -> bytes:
+        """Do as `get`, for a caller who can do with less: that fewer bytes came is not looked into."""
+        return self.get(key, start, length)
+
+    def refresh(self, key: str) -> None:  # noqa: ARG002 - for those that keep copies
+        """Forget copies of an object that proved wrong, where any are kept."""
+        return
+
+    def kept(self, key: str, start: int, length: int) -> bytes | None:  # noqa: ARG002 - for those that keep copies
+        """Return what copies on this machine say that an object holds there; None where they do not have all of it.
+
+        The place itself is not asked.
+        """
+        return None
 
     @abstractmethod
     def size(self, key: str) -> int:
@@ -97,6 +131,14 @@ class Backend(ABC):
     @abstractmethod
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; those that do not exist are no error. An error says that some may still be there."""
+
+    def unfinished(self) -> Iterator[str]:
+        """Yield the names of files that were never finished: of writers at work, and of those that crashed."""
+        return iter(())
+
+    def discard(self, names: Sequence[str]) -> None:  # noqa: ARG002 - for those that have such files
+        """Remove files that `unfinished` named; those that are gone are no error."""
+        return
 
     def close(self) -> None:
         """Let go of connections; a later call opens them again."""

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import LineartError, NotFound, StoreUnavailable
-from .base import TEMPORARY, Backend, ObjectInfo, check_key, check_prefix, check_slice
+from ..errors import InvalidName, LineartError, NotFound, StoreUnavailable
+from .base import TEMPORARY, Backend, ObjectInfo, check_key, check_prefix, check_slice, is_unfinished
 from .disk import Disk
 
 __all__ = ["LocalBackend"]
@@ -134,6 +134,26 @@ class LocalBackend(Backend):
             except OSError as error:
                 if error.errno not in _ABSENT:
                     raise self._translate(error, "delete", key) from error
+
+    def unfinished(self) -> Iterator[str]:
+        """Yield every temporary file, by its path below the root."""
+        for folder, _, files in os.walk(self._root):
+            for name in files:
+                if is_unfinished(name):
+                    yield os.path.relpath(os.path.join(folder, name), self._root).replace(os.sep, "/")
+
+    def discard(self, names: Sequence[str]) -> None:
+        """Remove temporary files."""
+        for name in names:
+            folder, _, last = name.rpartition("/")
+            if not is_unfinished(last):
+                raise InvalidName(f"not an unfinished file: {name!r}")
+            path = os.path.join(self._path(folder) if folder else self._root, last)
+            try:
+                self._disk.remove(path)
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise self._translate(error, "delete", name) from error
 
     def _path(self, key: str) -> str:
         check_key(key)

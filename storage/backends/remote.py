@@ -48,6 +48,11 @@ class RemoteBackend(Backend):
         """Requests wait for the network, not for a core."""
         return 8
 
+    @property
+    def span(self) -> int:
+        """Much, for each request is waited for."""
+        return 8 << 20
+
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Return bytes of an object by one ranged request."""
         check_key(key)

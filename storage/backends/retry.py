@@ -54,6 +54,11 @@ class RetryingBackend(Backend):
         """What the inner backend says."""
         return self.inner.parallelism
 
+    @property
+    def span(self) -> int:
+        """What the inner backend says."""
+        return self.inner.span
+
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Read; where fewer bytes came than were asked for, the object's size tells whether some were lost."""
 
@@ -68,6 +73,14 @@ class RetryingBackend(Backend):
             return data
 
         return self._repeat(whole)
+
+    def get_at_most(self, key: str, start: int, length: int) -> bytes:
+        """Read, and take what comes."""
+        return self._repeat(lambda: self.inner.get_at_most(key, start, length))
+
+    def refresh(self, key: str) -> None:
+        """Pass it on."""
+        self.inner.refresh(key)
 
     def size(self, key: str) -> int:
         """Ask for the size."""
@@ -110,6 +123,14 @@ class RetryingBackend(Backend):
     def delete(self, keys: Sequence[str]) -> None:
         """Delete; those that are gone already are no error."""
         self._repeat(lambda: self.inner.delete(keys))
+
+    def unfinished(self) -> Iterator[str]:
+        """Ask the inner backend."""
+        return self.inner.unfinished()
+
+    def discard(self, names: Sequence[str]) -> None:
+        """Remove; those that are gone already are no error."""
+        self._repeat(lambda: self.inner.discard(names))
 
     def close(self) -> None:
         """Close the inner backend."""
