@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lineart.artifacts.place import Place, locked
+from lineart.artifacts.locks import locked
+from lineart.artifacts.place import Place
 from lineart.storage.errors import Conflict, InvalidInput
 
 
@@ -384,7 +385,8 @@ def test_the_lock_file_of_many_at_once_is_gone_in_the_end(tmp_path):
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from lineart.artifacts.place import Place, locked
+from lineart.artifacts.locks import locked
+from lineart.artifacts.place import Place
 if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
