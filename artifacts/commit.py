@@ -6,8 +6,9 @@ work can be done again where a collector took packs that it relied on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any
 
 from ..storage.pack import PackKind, encode
@@ -16,13 +17,17 @@ from .catalog import Also, Catalog
 from .collection import NewVersion
 from .draft import Draft
 from .entry import Entry
-from .manifest import Manifest, Root, build, edit
+from .manifest import Manifest, Root, build, edit, overlay
 from .metadata import encode_json, plain
+from .recall import Recall
 from .records import VersionRecord
+from .stat_cache import Origin, StatCache
 from .upload import Progress, upload
 
 __all__ = ["Outcome", "Proposal", "commit_draft"]
 
+NO_CACHE = StatCache(None)
+CHANGES = 200_000  # held to be made to a base: some 100 MiB
 PAGES = 64  # held before the index is asked for all of them at once
 
 
@@ -51,9 +56,13 @@ class Outcome:
 
 
 def commit_draft(
-    catalog: Catalog, proposal: Proposal, also: Also | None = None, progress: Progress | None = None
+    catalog: Catalog,
+    proposal: Proposal,
+    also: Also | None = None,
+    progress: Progress | None = None,
+    stat_cache: StatCache = NO_CACHE,
 ) -> Outcome:
-    """Log a draft; see `Catalog.log` for `also` and what is returned.
+    """Log a draft; see `Catalog.log` for `also` and what is returned. Files that `stat_cache` knows are not read.
 
     Raises SourceChanged where a file is not what was added, Conflict or InvalidName for what the collection cannot take
     (asked before anything is read); nothing is recorded then. The draft is closed meanwhile, and stays so once it is
@@ -63,14 +72,19 @@ def commit_draft(
     with proposal.draft.taken():
         catalog.prepare(proposal.project, proposal.name, proposal.type, proposal.aliases, proposal.tags)
         watched = [progress]  # by the first try alone: what is done again is no progress
-        return catalog.engine.insist(lambda: _try(catalog, proposal, also, watched.pop() if watched else None))
+        return catalog.engine.insist(
+            lambda: _try(catalog, proposal, also, watched.pop() if watched else None, stat_cache)
+        )
 
 
-def _try(catalog: Catalog, proposal: Proposal, also: Also | None, progress: Progress | None) -> Outcome:
+def _try(
+    catalog: Catalog, proposal: Proposal, also: Also | None, progress: Progress | None, stat_cache: StatCache
+) -> Outcome:
     draft = proposal.draft
     engine = catalog.engine
+    recall = Recall(stat_cache, draft.folders)
     with engine.session([draft.base] if draft.base is not None else []) as session:
-        entries = upload(draft.ordered(), session, engine.marker.chunking, progress)
+        entries = upload(draft.ordered(), session, engine.marker.chunking, recall, progress)
         pages = _Pages(session)
         root = build(entries, pages.put) if draft.base is None else _edit(catalog, draft, entries, pages)
         pages.flush()
@@ -79,18 +93,24 @@ def _try(catalog: Catalog, proposal: Proposal, also: Also | None, progress: Prog
         version, is_new = catalog.log(
             proposal.project, proposal.name, proposal.type, new, session, proposal.aliases, proposal.tags, also
         )
+        recall.save(draft.ordered, Origin(engine.marker.store_id, version.ref, version.digest))
         return Outcome(version, is_new, session.new_bytes, session.new_chunks)
 
 
-def _edit(catalog: Catalog, draft: Draft, entries: Iterable[Entry], pages: _Pages) -> Root:
-    """Change a base manifest: what was removed goes, what was added comes, the rest is not looked at."""
+def _edit(catalog: Catalog, draft: Draft, entries: Iterator[Entry], pages: _Pages) -> Root:
+    """Change a base manifest: what was removed goes, what was added comes, the rest is not looked at.
+
+    Unless that is more than memory should hold: then everything is.
+    """
     assert draft.base is not None
     get = catalog.engine.chunks.get_many
     base = Manifest(draft.base, get)
-    changes: dict[str, Entry | None] = {}
-    for path in draft.removed:
-        changes.update((one.path, None) for one in base.walk(path))
-    changes.update((one.path, one) for one in entries)
+    going = list(islice((one.path for path in draft.removed for one in base.walk(path)), CHANGES))
+    coming = list(islice(entries, CHANGES))
+    if max(len(going), len(coming)) == CHANGES:
+        return build(overlay(base.walk(), draft.removed, chain(coming, entries)), pages.put)
+    changes: dict[str, Entry | None] = dict.fromkeys(going)
+    changes.update((one.path, one) for one in coming)
     return edit(draft.base, changes, get, pages.put)
 
 

@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,17 +18,19 @@ from pathlib import Path
 from blake3 import blake3
 
 from ..storage import recipe
-from ..storage.chunks import ChunkStore, Data, plan
+from ..storage.chunks import ChunkStore, Data
 from ..storage.digest import Digest
 from ..storage.errors import Conflict, IntegrityError, InvalidInput, InvalidName
 from ..storage.threads import Threads
 from .entry import EXTERNAL, Entry, shown
 from .place import Place, is_store
-from .portable import Platform, Twins, why_unwritable
+from .portable import LONGEST_PART, Platform, Twins, why_unwritable
 from .refusal import refusal
+from .shared import is_sealed, leads_to
+from .stat_cache import clock
 from .upload import Progress
 
-__all__ = ["Report", "chunks_of", "compare", "fetch", "platform_here", "require_writable", "sparing"]
+__all__ = ["Report", "chunks_of", "compare", "fetch", "is_there", "platform_here", "require_writable", "sparing"]
 
 BUFFER = 8 << 20  # bytes of small files to a task
 BATCH = 512
@@ -62,7 +64,10 @@ def require_writable(entries: Iterable[Entry], platform: Platform, root: str = "
     """Refuse a tree that this platform cannot hold below `root` under its own names, before anything is written."""
     twins = Twins(platform)
     room = LONGEST_PATH[platform] - len(os.fsencode(root)) - 1
+    short = min(room, LONGEST_PART) if platform == "posix" else 0  # a path that has no part or whole too long
     for entry in entries:
+        if len(entry.path) <= short and entry.path.isascii() and entry.kind != EXTERNAL:
+            continue
         why = why_unwritable(entry.path, platform)
         if why is not None:
             raise InvalidName(f"{shown(entry.path)} cannot be written here: {why}; nothing was written")
@@ -80,11 +85,11 @@ def require_writable(entries: Iterable[Entry], platform: Platform, root: str = "
             )
 
 
-def sparing(entries: Iterable[Entry], place: Place) -> Iterator[Entry]:
+def sparing(entries: Iterable[Entry], place: Place, stands: Callable[[Entry], bool]) -> Iterator[Entry]:
     """Pass entries on; Conflict at one that would change what a download must not, before anything is written.
 
     That is a store below the place, and a repository or configuration that is there (`.git`, `.lineart`, at any depth).
-    An entry that is there as it is to be changes nothing.
+    An entry that `stands`, there as it is to be, changes nothing.
     """
     if place.fresh:
         yield from entries
@@ -97,7 +102,7 @@ def sparing(entries: Iterable[Entry], place: Place) -> Iterator[Entry]:
         owner = owners[folder]
         if owner is None and name.casefold() in _OWNED:
             owner = _owner(entry.path, place)
-        if owner is not None and not _is_there(entry, place, mend=False):
+        if owner is not None and not stands(entry):
             raise Conflict(f"{shown(entry.path)} would be put into {owner}; choose another folder; nothing was written")
         yield entry
 
@@ -177,32 +182,43 @@ def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 def _small(batch: list[Entry], chunks: ChunkStore, place: Place) -> None:
     wanted: dict[bytes, list[Entry]] = defaultdict(list)
     for entry in batch:
-        if _is_there(entry, place):
+        if is_there(entry, place):
             continue
         if entry.size:
             wanted[entry.digest].append(entry)
         elif entry.digest == EMPTY:
-            place.write(entry.path, (), executable=entry.executable)
+            _write(entry, (), place)
         else:
             raise IntegrityError(f"{shown(entry.path)} has no bytes but the digest {Digest(entry.digest)}")
     if not wanted:
         return
-    for read in plan(chunks.require(wanted).values()):
-        for location, data in chunks.load(read):
-            for entry in wanted[location.digest]:
-                if len(data) != entry.size:
-                    raise IntegrityError(
-                        f"{shown(entry.path)}: the manifest says {entry.size} bytes, its content has {len(data)}"
-                    )
-                place.write(entry.path, (data,), executable=entry.executable)
+    for read in chunks.plan(chunks.require(wanted).values()):
+        found = [(entry, data) for location, data in chunks.load(read) for entry in wanted[location.digest]]
+        for entry, data in found:
+            if len(data) != entry.size:
+                raise IntegrityError(
+                    f"{shown(entry.path)}: the manifest says {entry.size} bytes, its content has {len(data)}"
+                )
+        statuses = place.write_all([(entry.path, data, entry.executable) for entry, data in found])
+        for (entry, _), written in zip(found, statuses, strict=True):
+            _learn(entry, written, place)
 
 
 def _large(entry: Entry, chunks: ChunkStore, place: Place, pool: ThreadPoolExecutor, progress: Progress | None) -> None:
-    if _is_there(entry, place):
+    if is_there(entry, place):
         if progress is not None:
             progress(1, entry.size)
         return
-    place.write(entry.path, whole_file(entry, chunks, pool, progress), executable=entry.executable)
+    _write(entry, whole_file(entry, chunks, pool, progress), place)
+
+
+def _write(entry: Entry, parts: Iterable[Data], place: Place) -> None:
+    _learn(entry, place.write(entry.path, parts, executable=entry.executable), place)
+
+
+def _learn(entry: Entry, written: os.stat_result | None, place: Place) -> None:
+    if place.remembered is not None and written is not None:
+        place.remembered.learn(entry, written)
 
 
 def whole_file(
@@ -211,11 +227,15 @@ def whole_file(
     """Yield a file's content in order; IntegrityError at its end where the whole is not what its digest says."""
     hasher = blake3()
     located = chunks.locate_in_order(chunks_of(entry, chunks))
-    for data in chunks.stream(located, pool):
-        hasher.update(data)
-        yield data
-        if progress is not None:
-            progress(0, len(data))
+    with Threads(1, thread_name_prefix="lineart-whole") as beside:
+        hashed: Future[object] | None = None  # the last piece is being hashed while it is being written
+        for data in chunks.stream(located, pool):
+            if hashed is not None:
+                hashed.result()
+            hashed = beside.submit(hasher.update, data)
+            yield data
+            if progress is not None:
+                progress(0, len(data))
     if hasher.digest() != entry.digest:
         raise IntegrityError(
             f"{shown(entry.path)}: its chunks together are {Digest(hasher.digest())}, not {Digest(entry.digest)}"
@@ -224,17 +244,27 @@ def whole_file(
         progress(1, 0)
 
 
-def _is_there(entry: Entry, place: Place, *, mend: bool = True) -> bool:
+def is_there(entry: Entry, place: Place, *, mend: bool = True) -> bool:
     """Whether the right content is at an entry's place, and the right mode bit, which may be mended."""
+    remembered = place.remembered
+    if remembered is not None:
+        at_place = place.find(entry.path)
+        if at_place is None or remembered.holds(entry, at_place):
+            return at_place is not None
+    known_at = clock()
     opened = place.open_found(entry.path, entry.size)
     if opened is None:
         return False
     number, found = opened
     try:
-        is_right = _digest(number, entry.size) == entry.digest
-        if not is_right or _is_executable(found) == entry.executable:
-            return is_right
-        return mend and _mended(number, executable=entry.executable)
+        # A shared file is for who asked for links: a copy takes its place, and it is never changed itself.
+        if is_sealed(found, entry.digest) or _digest(number, entry.size) != entry.digest:
+            return False
+        if _is_executable(found) != entry.executable and not (mend and _mended(number, executable=entry.executable)):
+            return False
+        if remembered is not None:
+            remembered.learn(entry, os.fstat(number), known_at)
+        return True
     except OSError as error:
         raise refusal(place.root, error, entry.path) from error
     finally:
@@ -288,6 +318,9 @@ def compare(entries: Iterable[Entry], folder: Path, found: Iterable[str]) -> Rep
         whole = folder / entry.path
         try:
             stands = whole.stat(follow_symlinks=False)
+            if stat.S_ISLNK(stands.st_mode) and leads_to(os.readlink(whole), entry.digest):
+                whole = whole.readlink()
+                stands = whole.stat(follow_symlinks=False)
             is_file = stat.S_ISREG(stands.st_mode) and stands.st_size == entry.size
             if not is_file or not _holds(whole, entry):
                 report.changed.append(entry.path)

@@ -18,11 +18,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..storage.digest import Digest
 from ..storage.errors import Conflict, NotFound, VerifyError
 from .content import Content
-from .download import Report, compare, fetch, platform_here, require_writable, sparing
+from .download import Report, compare, platform_here, require_writable, sparing
 from .entry import shown
+from .linking import COPIES, check_link, placing
+from .locks import locked
 from .manifest import diff, renames
-from .place import Place, is_store, locked
+from .place import Place, is_store
 from .refusal import refusal
+from .remembered import Remembered
+from .stat_cache import Origin, StatCache
 from .tree import CHECKOUT, DOWNLOADS
 
 if TYPE_CHECKING:
@@ -30,17 +34,19 @@ if TYPE_CHECKING:
 
     from .catalog import Catalog
     from .entry import Entry
+    from .linking import Link, Placing
     from .manifest import Change, Rename
     from .records import VersionRecord
     from .upload import Progress
 
-__all__ = ["Difference", "Home", "LoggedEntry", "LoggedVersion"]
+__all__ = ["Difference", "Home", "LoggedEntry", "LoggedVersion", "require_bytes"]
 
 
 class Home(Protocol):
     """What a logged version needs of the store that it lives in."""
 
     catalog: Catalog
+    cache: Path | None  # where this machine keeps what can be had again
     downloads: Path  # the root under which versions are put when no place is given
 
     def progress(self, what: str) -> Progress | None:
@@ -51,6 +57,12 @@ class Home(Protocol):
 
     def used_by(self, version: VersionRecord) -> list[Any]:
         """Return the runs that used a version."""
+
+    def delete(self, *versions: VersionRecord, force: bool = False, reason: str | None = None) -> list[VersionRecord]:
+        """Leave tombstones in the place of versions."""
+
+    def restore(self, version: VersionRecord, *, reason: str | None = None) -> VersionRecord:
+        """Bring a deleted version back."""
 
     def graph(self, version: VersionRecord, *, down: bool, depth: int | None) -> networkx.DiGraph:
         """Return a version's upstream or downstream graph."""
@@ -77,12 +89,17 @@ class LoggedVersion:
     def __init__(self, record: VersionRecord, home: Home) -> None:
         self.record = record
         self.home = home
-        self.content = Content(record.digest, home.catalog.engine.chunks)
+        self._content = Content(record.digest, home.catalog.engine.chunks)
+
+    @property
+    def content(self) -> Content:
+        """What it holds; NotFound where it is deleted."""
+        self.require_bytes()
+        return self._content
 
     def require_bytes(self) -> None:
-        """Raise NotFound where the version's bytes are gone for good."""
-        if self.record.state == "purged":
-            raise NotFound(f"{self.record.ref} was deleted and its bytes are gone; its history is still there")
+        """Raise NotFound where the version is deleted, and say whether it can be brought back."""
+        require_bytes(self.record)
 
     def hold(self, entry: Entry) -> LoggedEntry:
         """Return one of its entries as what users hold."""
@@ -92,36 +109,38 @@ class LoggedVersion:
         """Return where `download()` puts this version: `<downloads>/<project>/<collection>-v<number>`."""
         return self.home.downloads / self.record.project / f"{self.record.collection}-{self.record.version}"
 
-    def download(self, root: Path | None, prefix: str | None) -> Path:
+    def download(self, root: Path | None, prefix: str | None, link: Link = "copy") -> Path:
         """Put the files below a folder, verified, and leave what else is there."""
-        with self._place(root) as (place, folder):
-            self._require_writable(place, prefix)
-            self._fetch(place, prefix)
-            place.settle()
+        with self._place(root, link) as (place, folder, way):
+            if link in COPIES and prefix is None and self._is_whole(place):
+                return folder
+            self._require_writable(place, prefix, way)
+            self._fetch(way, prefix)
+            self._settle(place, entire=not prefix)
         return folder
 
-    def checkout(self, root: Path | None, *, force: bool) -> Path:
+    def checkout(self, root: Path | None, *, force: bool, link: Link = "copy") -> Path:
         """Make a folder hold exactly this version.
 
         Raises Conflict, unless `force`, for a folder that is neither empty nor an earlier checkout.
         """
-        with self._place(root) as (place, folder):
+        with self._place(root, link) as (place, folder, way):
             own = place.find(CHECKOUT)
             is_own = own is not None and stat.S_ISREG(own.st_mode)
             if not place.fresh and not force and not is_own:
                 _require_empty(folder)
             if next(self.content.manifest.walk(CHECKOUT), None) is not None:
                 raise Conflict(f"{self.record.ref} holds a file named {CHECKOUT}; download it instead")
-            self._require_writable(place, None)
+            self._require_writable(place, None, way)
             wanted = {entry.path for entry in self.content.walk()} if not place.fresh else set()
             strays = place.strays({*wanted, CHECKOUT}) if not place.fresh else []
             mark = json.dumps({"ref": self.record.ref, "digest": self.record.digest.hex()}) + "\n"
             # First, so that the folder of a checkout that is interrupted is known as its own by the next.
             place.write(CHECKOUT, (mark.encode(),), executable=False)
             place.make_way(wanted)
-            self._fetch(place, None)
+            self._fetch(way, None)
             place.clear(strays)
-            place.settle()
+            self._settle(place, entire=True)
         return folder
 
     def verify(self, root: Path | None) -> Path:
@@ -154,7 +173,8 @@ class LoggedVersion:
         )
 
     @contextmanager
-    def _place(self, root: Path | None) -> Iterator[tuple[Place, Path]]:
+    def _place(self, root: Path | None, link: Link) -> Iterator[tuple[Place, Path, Placing]]:
+        check_link(link)
         self.require_bytes()
         folder = root if root is not None else self.default_root()
         whole = Path(os.path.realpath(folder))  # a link that leads to itself is for the place to refuse
@@ -162,8 +182,22 @@ class LoggedVersion:
             raise Conflict(f"{folder} is in a store of Lineart, where nothing else may be; choose another folder")
         if root is None:
             self._mark_downloads(folder)
-        with locked(folder), Place(folder) as place:
-            yield place, folder
+        with locked(folder), Place(folder) as place, placing(link, self.home.cache, place) as way:
+            place.remembered = Remembered(StatCache.below(self.home.cache), folder)
+            yield place, folder, way
+
+    def _is_whole(self, place: Place) -> bool:
+        """Whether all files are at a place as they were left there; asks nothing but the disk."""
+        remembered = place.remembered
+        return remembered is not None and remembered.is_whole(self.record.digest, self.record.file_count)
+
+    def _settle(self, place: Place, *, entire: bool) -> None:
+        """Let what was put at a place appear, and remember it."""
+        assert place.remembered is not None
+        place.remembered.wait()
+        place.settle()
+        store_id = self.home.catalog.engine.marker.store_id
+        place.remembered.save(Origin(store_id, self.record.ref, self.record.digest), entire=entire)
 
     def _mark_downloads(self, folder: Path) -> None:
         """Say that the folders above the default one hold downloads; refuses a link that nobody asked to follow."""
@@ -179,13 +213,13 @@ class LoggedVersion:
         except OSError as error:
             raise refusal(folder, error) from error
 
-    def _require_writable(self, place: Place, prefix: str | None) -> None:
-        entries = sparing(self.content.walk(prefix), place)
+    def _require_writable(self, place: Place, prefix: str | None, way: Placing) -> None:
+        entries = sparing(self.content.walk(prefix), place, way.stands)
         require_writable(entries, platform_here(), os.path.abspath(place.root))
 
-    def _fetch(self, place: Place, prefix: str | None) -> None:
+    def _fetch(self, way: Placing, prefix: str | None) -> None:
         progress = self.home.progress(f"get {self.record.name}")
-        fetch(self.content.walk(prefix), self.content.chunks, place, progress)
+        way.fetch(self.content.walk(prefix), self.content.chunks, progress)
 
 
 class LoggedEntry:
@@ -200,9 +234,9 @@ class LoggedEntry:
     def __repr__(self) -> str:
         return f"<{self._logged.record.name}/{self.path}, {self.size:,} bytes>"
 
-    def download(self, root: str | os.PathLike[str] | None = None) -> Path:
+    def download(self, root: str | os.PathLike[str] | None = None, *, link: Link = "copy") -> Path:
         """Put this one file below a folder, as `Artifact.download` does, and return its path."""
-        return self._logged.download(None if root is None else Path(root), self.path) / self.path
+        return self._logged.download(None if root is None else Path(root), self.path, link) / self.path
 
     def open(self) -> io.BufferedReader:
         """Open it as a seekable stream of bytes, without a download."""
@@ -211,6 +245,14 @@ class LoggedEntry:
     def read_bytes(self) -> bytes:
         """Return its content, verified."""
         return self._logged.content.read(self.path)
+
+
+def require_bytes(version: VersionRecord) -> None:
+    """Raise NotFound where a version is deleted: its bytes may go at any collection after its grace."""
+    if version.state == "deleted":
+        raise NotFound(f"{version.ref} is deleted; `art restore {version.ref}` brings it back")
+    if version.state == "purged":
+        raise NotFound(f"{version.ref} was deleted and its bytes are gone; its history is still there")
 
 
 def _require_empty(folder: Path) -> None:

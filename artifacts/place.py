@@ -7,26 +7,29 @@ through, also not one that appears meanwhile; a link at a file's own place is re
 from __future__ import annotations
 
 import errno
-import fcntl
 import itertools
 import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..storage.errors import Conflict, LineartError
 from ..storage.layout import MARKER
 from .folders import Folders
 from .refusal import refusal
 
-__all__ = ["Place", "is_store", "locked"]
+if TYPE_CHECKING:
+    from .remembered import Remembered
+
+__all__ = ["Place", "beside", "is_store"]
 
 Data = bytes | memoryview
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # some filesystems of clusters
+_NO_LINK = {errno.ENOENT, errno.ENOTDIR, errno.EINVAL}
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -41,9 +44,10 @@ class Place:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.remembered: Remembered | None = None  # what is known of the files there, for who puts them there
         try:
             self.fresh = not _is_there(root)
-            self._aside = _beside(root, uuid.uuid4().hex[:8]) if self.fresh else root
+            self._aside = beside(root, uuid.uuid4().hex[:8]) if self.fresh else root
             if self.fresh:
                 self._aside.mkdir(parents=True)
             elif not root.is_dir():
@@ -94,6 +98,19 @@ class Place:
         except OSError as error:
             raise refusal(self.root, error, path) from error
 
+    def target(self, path: str) -> str | None:
+        """Return where the symbolic link at a file's place leads; None where none is."""
+        if self.fresh:
+            return None
+        folder, _, name = path.rpartition("/")
+        try:
+            with self._folders.hold(folder, make=False) as where:
+                return os.readlink(name, dir_fd=where)
+        except OSError as error:
+            if error.errno in _NO_LINK:
+                return None
+            raise refusal(self.root, error, path) from error
+
     def open_found(self, path: str, size: int) -> tuple[int, os.stat_result] | None:
         """Open the regular file of this size that is at a file's place; None where there is none that can be read."""
         if self.fresh:
@@ -112,8 +129,11 @@ class Place:
                 return None
             raise refusal(self.root, error, path) from error
 
-    def write(self, path: str, parts: Iterable[Data], *, executable: bool) -> None:
-        """Write one file whole; it appears under its name only when every part was written."""
+    def write(self, path: str, parts: Iterable[Data], *, executable: bool) -> os.stat_result | None:
+        """Write one file whole; it appears under its name only when every part was written.
+
+        Returns what it is then; None where somebody has laid hands on it already.
+        """
         folder, _, name = path.rpartition("/")
         first = name if self.fresh else f"{self._prefix}{next(self._numbers):x}"
         reading = False  # then an OSError is not of this disk
@@ -128,8 +148,57 @@ class Place:
                             _write_all(number, part)
                             reading = True
                         reading = False
+                        written = os.fstat(number)
                     finally:
                         os.close(number)
+                    if self.fresh:
+                        return written
+                    os.replace(first, name, src_dir_fd=where, dst_dir_fd=where)
+                    found = os.lstat(name, dir_fd=where)  # a rename is a change of its inode
+                    return found if _unwritten(written, found) else None
+                except BaseException:
+                    with suppress(OSError):  # the first failure is the one to be told
+                        os.unlink(first, dir_fd=where)
+                    raise
+        except IsADirectoryError:
+            raise self._folder_there(path) from None
+        except OSError as error:
+            if reading or isinstance(error, LineartError):
+                raise
+            raise refusal(self.root, error, path) from error
+
+    def write_all(self, files: Iterable[tuple[str, Data, bool]]) -> Iterator[os.stat_result | None]:
+        """Write small files, each given by path, content and whether it is executable, and yield what `write` returns.
+
+        Less work than as many calls of `write`, where nothing is there yet and those of a folder follow one another.
+        """
+        if not self.fresh:
+            for path, data, executable in files:
+                yield self.write(path, (data,), executable=executable)
+            return
+        for folder, some in groupby(files, _folder_of):
+            path, skip = folder, len(folder) + 1 if folder else 0
+            try:
+                with self._folders.hold(folder, make=True) as where:
+                    for path, data, executable in some:
+                        number = os.open(path[skip:], _WRITE, 0o777 if executable else 0o666, dir_fd=where)
+                        try:
+                            _write_all(number, data)
+                            written = os.fstat(number)
+                        finally:
+                            os.close(number)
+                        yield written
+            except OSError as error:
+                raise refusal(self.root, error, path) from error
+
+    def put(self, path: str, make: Callable[[str, int], None]) -> None:
+        """Let `make(name, folder)` make a file or a link in the folder of a descriptor; it appears as by `write`."""
+        folder, _, name = path.rpartition("/")
+        first = name if self.fresh else f"{self._prefix}{next(self._numbers):x}"
+        try:
+            with self._folders.hold(folder, make=True) as where:
+                try:
+                    make(first, where)
                     if not self.fresh:
                         os.replace(first, name, src_dir_fd=where, dst_dir_fd=where)
                 except BaseException:
@@ -137,13 +206,19 @@ class Place:
                         os.unlink(first, dir_fd=where)
                     raise
         except IsADirectoryError:
-            raise Conflict(
-                f"{self.root}/{path} is a folder where a file is to be; move it away or choose another folder"
-            ) from None
+            raise self._folder_there(path) from None
         except OSError as error:
-            if reading or isinstance(error, LineartError):
-                raise
             raise refusal(self.root, error, path) from error
+
+    def try_out(self, make: Callable[[str, int], None]) -> None:
+        """Let `make` do in the root what it would do in `put`, and remove what it made; its OSErrors pass."""
+        with self._folders.hold("", make=False) as where:
+            name = f"{self._prefix}{next(self._numbers):x}"
+            try:
+                make(name, where)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=where)
 
     def make_way(self, paths: Iterable[str]) -> None:
         """Remove what stands in the way of files: a file or a link at a folder's place, a folder at a file's."""
@@ -209,14 +284,27 @@ class Place:
         except OSError as error:
             raise refusal(self.root, error, path) from error
 
+    def _folder_there(self, path: str) -> Conflict:
+        return Conflict(f"{self.root}/{path} is a folder where a file is to be; move it away or choose another folder")
+
     def _refuse(self, error: OSError) -> None:
         raise refusal(self.root, error) from error
 
 
+def _unwritten(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_ino, before.st_size, before.st_mtime_ns) == (after.st_ino, after.st_size, after.st_mtime_ns)
+
+
+def _folder_of(file: tuple[str, Data, bool]) -> str:
+    return file[0].rpartition("/")[0]
+
+
 def _write_all(number: int, data: Data) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(number, view) :]
+    done = os.write(number, data)
+    if done < len(data):  # a signal, or a disk that is nearly full
+        rest = memoryview(data)[done:]
+        while rest:
+            rest = rest[os.write(number, rest) :]
 
 
 def _remove_empty(name: str, where: int) -> None:
@@ -249,61 +337,7 @@ def is_store(folder: str) -> bool:
     return os.path.isfile(f"{folder}/{MARKER}") and os.path.isdir(f"{folder}/journal")
 
 
-def _beside(root: Path, suffix: str) -> Path:
+def beside(root: Path, suffix: str) -> Path:
     """Return a hidden name beside a folder, short enough for any disk."""
     name = os.fsencode(root.name)[:200]  # of the 255 bytes that a name may have; it may be cut within a character
     return root.with_name(os.fsdecode(b"." + name) + f".lineart-{suffix}")
-
-
-@contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Hold the right to change one folder; another process on this machine that has it is waited for."""
-    try:
-        path, number = _acquire(root)
-    except OSError as error:
-        raise refusal(root, error) from error
-    try:
-        yield
-    finally:
-        if path is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-        os.close(number)
-
-
-def _acquire(root: Path) -> tuple[Path | None, int]:
-    """Return the lock file, if there is one, and the descriptor that is locked."""
-    whole = root if root.name not in {"", ".."} else root.absolute()  # the folders above may be closed to us
-    whole.parent.mkdir(parents=True, exist_ok=True)
-    path = _beside(whole, "lock")
-    while True:
-        is_own = False
-        try:
-            number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise Conflict(
-                    f"{path} is a symbolic link where the lock of {root} is to be; remove the link"
-                ) from None
-            if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS} or not root.is_dir():
-                raise
-            is_own = True  # a folder that is ours in one that is not, such as a mounted volume: it is its own lock
-            number = os.open(whole, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            _lock(number)
-            with suppress(FileNotFoundError):
-                # Else its last holder has removed it meanwhile.
-                if os.stat(whole if is_own else path).st_ino == os.fstat(number).st_ino:
-                    return None if is_own else path, number
-        except BaseException:
-            os.close(number)
-            raise
-        os.close(number)
-
-
-def _lock(number: int) -> None:
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX)
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:  # without locks, two at once do the work twice, and each file is still whole
-            raise

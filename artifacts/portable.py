@@ -13,7 +13,7 @@ from typing import Literal
 
 from .entry import shown
 
-__all__ = ["Platform", "Twins", "why_unwritable"]
+__all__ = ["LONGEST_PART", "Platform", "Twins", "why_unwritable"]
 
 Platform = Literal["posix", "macos", "windows"]
 LONGEST_PART = 255  # bytes on POSIX and macOS, UTF-16 units on Windows

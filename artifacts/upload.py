@@ -12,36 +12,29 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from time import perf_counter, thread_time
+from itertools import chain, islice
 from typing import NamedTuple, Self
 
 from blake3 import blake3
 
 from ..storage import recipe
 from ..storage.chunking import ChunkingParameters, Cutter
-from ..storage.pack import Encoded, PackKind, encode
+from ..storage.pack import PackKind
 from ..storage.session import Session
 from ..storage.threads import Threads
-from .draft import BytesSource, FileSource, Source, open_source, require_same
-from .entry import Entry
+from .entry import FILE, Entry
+from .prepare import BUFFER, Batch, Prepared, Settled, buffers, prepare, settle
+from .recall import Recall
+from .source import Source
+from .stat_cache import Known, clock
 
 __all__ = ["Progress", "upload"]
 
 Progress = Callable[[int, int], None]  # files done, bytes done: since the last call
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
 WINDOW = WORKERS + 1  # tasks under way; each holds up to BUFFER bytes and what it encodes to
-BUFFER = 8 << 20  # bytes
 BATCH = 1024  # small files to a task
 SLOW, WAITS = 0.05, 4.0  # seconds of a task, and how many times its work: from there on it is waiting for the disk
-
-
-class Prepared(NamedTuple):
-    """What a task hands back: its chunks in order, and those of them that are new."""
-
-    chunks: list[tuple[bytes, int]]  # digest, size
-    new: list[Encoded]
-    seconds: float = 0.0  # that it took
-    busy: float = 0.0  # of them, with a processor
 
 
 @dataclass(slots=True)
@@ -50,38 +43,66 @@ class _Large:
 
     path: str
     source: Source
+    known_at: int
     size: int = 0
     digest: bytes = b""  # known once it is read to its end
     chunks: list[tuple[bytes, int]] = field(default_factory=list)
 
 
-Small = list[tuple[str, Source]]
-Task = tuple[Small | None, _Large | None, bool, "Future[Prepared]"]  # of a large one: whether it is its last
+class _Pieces(NamedTuple):
+    """Pieces of a large file under way; whether they are its last."""
+
+    file: _Large
+    last: bool
+    result: Future[Prepared]
+
+
+class _Files(NamedTuple):
+    """Whole files under way: small ones, and those that are recalled."""
+
+    batch: Batch
+    result: Future[Settled]
+
+
+Task = _Pieces | _Files
 
 
 def upload(
     sources: Iterable[tuple[str, Source]],
     session: Session,
     parameters: ChunkingParameters,
+    recall: Recall,
     progress: Progress | None = None,
 ) -> Iterator[Entry]:
     """Store the content of sources and yield their entries in the same order.
 
-    Memory is bounded by the window and the session's packs, whatever the sizes. Raises SourceChanged where a file is
-    not what was added.
+    What `recall` knows is not read, as long as the store still has every chunk of it; it learns what is read. Memory is
+    bounded by the window and the session's packs, whatever the sizes. Raises SourceChanged where a file is not what was
+    added.
     """
+    return chain.from_iterable(_portions(sources, session, parameters, recall, progress))
+
+
+def _portions(
+    sources: Iterable[tuple[str, Source]],
+    session: Session,
+    parameters: ChunkingParameters,
+    recall: Recall,
+    progress: Progress | None,
+) -> Iterator[list[Entry]]:
     with _Lanes() as lanes:
+        work = _Upload(session, parameters, recall, lanes, progress)
         window: deque[Task] = deque()
         try:
-            for task in _tasks(sources, session, parameters, lanes):
+            for task in work.tasks(sources):
                 window.append(task)
                 if len(window) >= WINDOW:
-                    yield from _finish(window.popleft(), session, lanes, progress)
+                    yield work.finish(window.popleft())
             while window:
-                yield from _finish(window.popleft(), session, lanes, progress)
+                yield work.finish(window.popleft())
         finally:
             for task in window:
-                task[3].cancel()
+                task.result.cancel()
 
 
 class _Lanes:
@@ -103,144 +124,116 @@ class _Lanes:
         self._narrow.shutdown()
         self._wide.shutdown()
 
-    def small(self, batch: Small, session: Session) -> Task:
-        """Submit small files."""
-        return batch, None, True, (self._wide if self._waiting else self._narrow).submit(_small, batch, session)
+    def files(self, batch: Batch, known: list[Known | None], session: Session, single: int) -> _Files:
+        """Submit whole files, with what is known of each."""
+        lane = self._wide if self._waiting else self._narrow
+        return _Files(batch, lane.submit(settle, batch, known, session, single))
 
-    def large(self, file: _Large, pieces: list[memoryview], session: Session, *, last: bool) -> Task:
+    def pieces(self, file: _Large, pieces: list[memoryview], session: Session, *, last: bool) -> _Pieces:
         """Submit pieces of a large file."""
-        return None, file, last, self._wide.submit(_prepare, pieces, session)
+        return _Pieces(file, last, self._wide.submit(prepare, pieces, session))
 
-    def learn(self, prepared: Prepared) -> None:
-        """Take note of what a task of small files spent its time on."""
-        self._waiting = prepared.seconds > SLOW and prepared.seconds > WAITS * prepared.busy
+    def beside(self, work: Callable[[bytes | memoryview], object], data: bytes | memoryview) -> Future[object]:
+        """Do work on a piece of a large file beside the thread that iterates."""
+        return self._narrow.submit(work, data)
 
-
-def _tasks(
-    sources: Iterable[tuple[str, Source]], session: Session, parameters: ChunkingParameters, lanes: _Lanes
-) -> Iterator[Task]:
-    batch: Small = []
-    held = 0
-    for path, source in sources:
-        if source.size > parameters.single:
-            if batch:
-                yield lanes.small(batch, session)
-                batch, held = [], 0
-            yield from _large(_Large(path, source), session, parameters, lanes)
-            continue
-        batch.append((path, source))
-        held += source.size
-        if held >= BUFFER or len(batch) >= BATCH:
-            yield lanes.small(batch, session)
-            batch, held = [], 0
-    if batch:
-        yield lanes.small(batch, session)
+    def learn(self, settled: Settled) -> None:
+        """Take note of what a task of whole files spent its time on."""
+        self._waiting = settled.seconds > SLOW and settled.seconds > WAITS * settled.busy
 
 
-def _large(file: _Large, session: Session, parameters: ChunkingParameters, lanes: _Lanes) -> Iterator[Task]:
-    cutter = Cutter(parameters)
-    hasher = blake3()
-    for data in _buffers(file.source):
-        file.size += len(data)
-        hasher.update(data)
-        pieces = cutter.feed(data)
-        if pieces:
-            yield lanes.large(file, pieces, session, last=False)
-    file.digest = hasher.digest()
-    yield lanes.large(file, cutter.finish(), session, last=True)
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """One upload's surroundings: makes tasks of sources, and entries of finished tasks."""
 
+    session: Session
+    parameters: ChunkingParameters
+    recall: Recall
+    lanes: _Lanes
+    progress: Progress | None
 
-def _finish(task: Task, session: Session, lanes: _Lanes, progress: Progress | None) -> Iterator[Entry]:
-    batch, file, last, future = task
-    prepared = future.result()
-    session.add(prepared.new, PackKind.DATA)
-    if batch is not None:
-        lanes.learn(prepared)
-        for (path, source), (digest, size) in zip(batch, prepared.chunks, strict=True):
-            yield _entry(path, source, size, digest, None)
-        done = len(batch)
-    else:
-        assert file is not None
+    def tasks(self, sources: Iterable[tuple[str, Source]]) -> Iterator[Task]:
+        """Submit everything in order."""
+        single = self.parameters.single
+        batch: Batch = []
+        known: list[Known | None] = []
+        held = 0  # bytes to be read
+        remaining = iter(sources)
+        while portion := list(islice(remaining, BATCH)):
+            recalled = self.recall.find([source for _, source in portion])
+            if not batch and None not in recalled:
+                yield self.lanes.files(portion, recalled, self.session, single)
+                continue
+            for one, content in zip(portion, recalled, strict=True):
+                size = one[1].size if content is None else 0
+                if size > single:
+                    if batch:
+                        yield self.lanes.files(batch, known, self.session, single)
+                        batch, known, held = [], [], 0
+                    yield from self._large(*one)
+                    continue
+                batch.append(one)
+                known.append(content)
+                held += size
+                if held >= BUFFER or len(batch) >= BATCH:
+                    yield self.lanes.files(batch, known, self.session, single)
+                    batch, known, held = [], [], 0
+        if batch:
+            yield self.lanes.files(batch, known, self.session, single)
+
+    def finish(self, task: Task) -> list[Entry]:
+        """Wait for a task, hand over what is new, and return the entries that it completes."""
+        return self._finish_pieces(task) if isinstance(task, _Pieces) else self._finish_files(task)
+
+    def _large(self, path: str, source: Source) -> Iterator[_Pieces]:
+        file = _Large(path, source, clock())
+        cutter = Cutter(self.parameters)
+        hasher = blake3()
+        for data in buffers(source):
+            file.size += len(data)
+            hashed = self.lanes.beside(hasher.update, data)
+            pieces = cutter.feed(data)
+            hashed.result()
+            if pieces:
+                yield self.lanes.pieces(file, pieces, self.session, last=False)
+        file.digest = hasher.digest()
+        yield self.lanes.pieces(file, cutter.finish(), self.session, last=True)
+
+    def _finish_pieces(self, task: _Pieces) -> list[Entry]:
+        file, last, result = task
+        prepared = result.result()
+        self.session.add(prepared.new, PackKind.DATA)
         file.chunks.extend(prepared.chunks)
-        done = int(last)
-        if last:
-            root = None
-            if len(file.chunks) > 1:
-                root = recipe.build(file.chunks, lambda digest, data: session.put(digest, data, PackKind.META))
-            yield _entry(file.path, file.source, file.size, file.digest, root)
-    if progress is not None:
-        progress(done, sum(size for _, size in prepared.chunks))
+        self._report(int(last), sum(size for _, size in prepared.chunks))
+        if not last:
+            return []
+        root = None
+        if len(file.chunks) > 1:
+            root = recipe.build(file.chunks, lambda digest, data: self.session.put(digest, data, PackKind.META))
+        content = Known(file.digest, root)
+        self.recall.learn(file.source, content, file.known_at)
+        return [_entry(file.path, file.source, content)]
+
+    def _finish_files(self, task: _Files) -> list[Entry]:
+        settled = task.result.result()
+        self.session.add(settled.new, PackKind.DATA)
+        self.lanes.learn(settled)
+        for source, content in settled.read:
+            self.recall.learn(source, content, settled.known_at)
+        self._report(len(task.batch), sum([source.size for _, source in task.batch]))
+        entries: list[Entry] = []
+        for (path, source), known in zip(task.batch, settled.contents, strict=True):
+            if known is not None:
+                entries.append(_entry(path, source, known))
+            else:
+                for pieces in self._large(path, source):
+                    entries += self._finish_pieces(pieces)
+        return entries
+
+    def _report(self, files: int, size: int) -> None:
+        if self.progress is not None:
+            self.progress(files, size)
 
 
-def _entry(path: str, source: Source, size: int, digest: bytes, root: bytes | None) -> Entry:
-    executable = isinstance(source, FileSource) and source.executable
-    return Entry(path=path, kind=0, size=size, digest=digest, recipe=root, executable=executable, external=None)
-
-
-def _small(batch: Small, session: Session) -> Prepared:
-    """Read files that are one chunk each; an empty one has none and is not stored."""
-    began, work = perf_counter(), thread_time()
-    chunks: list[tuple[bytes, int]] = []
-    contents: dict[bytes, bytes] = {}
-    for _, source in batch:
-        data = source.data if isinstance(source, BytesSource) else _read(source)
-        digest = blake3(data).digest()
-        chunks.append((digest, len(data)))
-        if data:
-            contents[digest] = data
-    known = session.known(contents)
-    new = [encode(digest, data) for digest, data in contents.items() if digest not in known]
-    return Prepared(chunks, new, perf_counter() - began, thread_time() - work)
-
-
-def _prepare(pieces: list[memoryview], session: Session) -> Prepared:
-    contents = {}
-    chunks = []
-    for piece in pieces:
-        digest = blake3(piece).digest()
-        chunks.append((digest, len(piece)))
-        contents[digest] = piece
-    known = session.known(contents)
-    return Prepared(chunks, [encode(digest, data) for digest, data in contents.items() if digest not in known])
-
-
-def _read(source: FileSource) -> bytes:
-    """Read a small file whole; it must be the file that was added."""
-    number = open_source(source)
-    try:
-        data = os.read(number, source.size + 1)
-        while 0 < len(data) < source.size and (more := os.read(number, source.size + 1 - len(data))):
-            data += more
-        require_same(source, number)
-    except OSError:
-        require_same(source, number)  # a folder or a FIFO in its place cannot be read
-        raise
-    finally:
-        os.close(number)
-    if len(data) != source.size:
-        raise source.changed()
-    return data
-
-
-def _buffers(source: Source) -> Iterator[bytes | memoryview]:
-    """Yield a large source in buffers of BUFFER bytes; a file must be the same before and after."""
-    if isinstance(source, BytesSource):
-        view = memoryview(source.data)
-        for start in range(0, len(view), BUFFER):
-            yield view[start : start + BUFFER]
-        return
-    assert isinstance(source, FileSource)
-    number = open_source(source)
-    try:
-        require_same(source, number)
-        left = source.size
-        while data := os.read(number, min(BUFFER, left + 1)):
-            left -= len(data)
-            if left < 0:
-                raise source.changed()
-            yield data
-        require_same(source, number)
-        if left:
-            raise source.changed()
-    finally:
-        os.close(number)
+def _entry(path: str, source: Source, content: Known) -> Entry:
+    return Entry(path, FILE, source.size, content.digest, content.recipe, source.executable)

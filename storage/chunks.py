@@ -16,13 +16,14 @@ from typing import NamedTuple, TypeAlias
 from blake3 import blake3
 from sqlalchemy import delete, update
 
+from . import tables
 from .backends.base import Backend
+from .codec import Codec, decode
 from .database import Database
 from .digest import Digest
 from .errors import IntegrityError, NotFound, StoreUnavailable
 from .layout import MARKER, pack_key
-from .pack import decode
-from .tables import Chunk, Pack, PackState, rows
+from .tables import PackState
 
 __all__ = ["READABLE", "ChunkStore", "Data", "Location", "Read", "plan"]
 
@@ -34,6 +35,8 @@ _LOCATE = (
     'SELECT c.digest, c.pack, p.key, p.kind, p.state, c."offset", c.stored, c.size, c.codec '
     "FROM chunk c JOIN pack p ON p.id = c.pack WHERE c.digest {in}"
 )
+
+_HOLDERS = "SELECT c.digest, c.pack, p.state FROM chunk c JOIN pack p ON p.id = c.pack WHERE c.digest {in}"
 
 
 class Location(NamedTuple):
@@ -105,11 +108,19 @@ class ChunkStore:
                 found[one.digest] = one
         return found
 
+    def holders(self, digests: Iterable[bytes]) -> dict[bytes, int]:
+        """Return the row id of a pack that holds each digest that is stored; a live pack is preferred."""
+        wanted = list(digests)
+        found = self.database.read(lambda connection: self.database.select_in(connection, _HOLDERS, wanted))
+        packs = {digest: pack for digest, pack, state in found if state in READABLE}
+        packs.update((digest, pack) for digest, pack, state in found if state == PackState.LIVE)
+        return packs
+
     def copies(self, digests: Iterable[bytes]) -> list[Location]:
         """Return every copy that the index knows, in packs of any state."""
         wanted = list(digests)
         found = self.database.read(lambda connection: self.database.select_in(connection, _LOCATE, wanted))
-        return [Location(*row) for row in found]
+        return list(map(Location._make, found))
 
     def require(self, digests: Iterable[bytes]) -> dict[bytes, Location]:
         """Locate digests; IntegrityError names the first that no pack holds."""
@@ -147,13 +158,13 @@ class ChunkStore:
         if not digests:
             return {}
         got: dict[bytes, bytes] = {}
-        for read in plan(self.require(digests).values()):
+        for read in self.plan(self.require(digests).values()):
             got.update((location.digest, bytes(data)) for location, data in self.load(read))
         return got
 
     def stream(self, located: Iterable[Location], pool: ThreadPoolExecutor, *, ahead: int = 3) -> Iterator[Data]:
         """Yield the chunks of one long content in order, reading some ahead in `pool`; the order given is kept."""
-        batches = _batches(located, SPAN)
+        batches = _batches(located, self.backend.span)
         waiting = deque((batch, pool.submit(self._load_batch, batch)) for batch in islice(batches, ahead))
         try:
             while waiting:
@@ -167,6 +178,10 @@ class ChunkStore:
         finally:
             for _, future in waiting:
                 future.cancel()
+
+    def plan(self, locations: Iterable[Location]) -> list[Read]:
+        """Join locations into reads of the size that is right for this place."""
+        return plan(locations, span=self.backend.span)
 
     def load(self, read: Read) -> list[tuple[Location, Data]]:
         """Do one read and return each chunk with its verified bytes, in the order of offsets."""
@@ -186,21 +201,23 @@ class ChunkStore:
         """Decode a stored chunk; None where it is not what the index says."""
         if len(stored) != location.stored:
             return None
-        try:
-            data = decode(location.codec, stored, location.size)
-        except IntegrityError:
-            return None
+        data: Data = stored
+        if location.codec != Codec.RAW or location.stored != location.size:  # else it is what was read, uncopied
+            try:
+                data = decode(location.codec, stored, location.size)
+            except IntegrityError:
+                return None
         return data if blake3(data).digest() == location.digest else None
 
     def forget(self, location: Location) -> None:
         """Drop the index row of a damaged copy; may be called again."""
-        chunk = rows(Chunk)
+        chunk = tables.chunk
         row = delete(chunk).where(chunk.c.digest == location.digest, chunk.c.pack == location.pack)
         self.database.write(lambda tx: tx.execute(row))
 
     def _move(self, pack: int, state: PackState, among: Sequence[int]) -> None:
         """Give a pack another state, if its state is one of some still."""
-        table = rows(Pack)
+        table = tables.pack
         moved = update(table).where(table.c.id == pack, table.c.state.in_(among)).values(state=state)
         self.database.write(lambda tx: tx.execute(moved))
 
@@ -219,7 +236,7 @@ class ChunkStore:
             return False
 
     def _load_batch(self, batch: list[Location]) -> dict[bytes, Data]:
-        return {one.digest: data for read in plan(batch) for one, data in self.load(read)}
+        return {one.digest: data for read in self.plan(batch) for one, data in self.load(read)}
 
     def _again(self, location: Location) -> bytes:
         """Read one chunk once more: from where the index says it is now, then from any other copy."""
@@ -227,8 +244,9 @@ class ChunkStore:
         trouble = ""
         while (current := self._untried(location.digest, tried)) is not None:
             tried.add((current.pack, current.offset))
-            try:
-                raw = self.backend.get(current.object, current.offset, current.stored)
+            self.backend.refresh(current.object)
+            try:  # of the place itself: a wrong copy on this machine must cost no index row
+                raw = self.backend.origin.get(current.object, current.offset, current.stored)
             except NotFound:
                 trouble = f"{current.object} is gone"
                 self._require_bucket()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeGuard
 
 from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, frame_content_size
 
@@ -42,7 +42,7 @@ class Encoded(NamedTuple):
     """A chunk as it will be stored: `data` is its stored form, `size` its length in bytes before that."""
 
     digest: bytes
-    data: bytes
+    data: bytes | memoryview
     size: int
     codec: int
 
@@ -103,9 +103,14 @@ def encode(digest: bytes, data: Buffer) -> Encoded:
         raise InvalidInput(f"a chunk has 1 to {MAX_CHUNK} bytes, not {size}")
     stored = _shrunk(data, size)
     if stored is None:
-        return Encoded(digest, data if type(data) is bytes else bytes(data), size, _RAW)
+        return Encoded(digest, data if _is_fixed(data) else bytes(data), size, _RAW)
     _compare(digest, data, stored)
     return Encoded(digest, stored, size, _ZSTD)
+
+
+def _is_fixed(data: Buffer) -> TypeGuard[bytes | memoryview]:
+    """Whether nobody can change a buffer: it is bytes, or a view of bytes, which it keeps in memory as a whole."""
+    return type(data) is bytes or (type(data) is memoryview and type(data.obj) is bytes)
 
 
 def _compare(digest: bytes, data: Buffer, stored: bytes) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 
 __all__ = ["lock_holder", "network_filesystem"]
 
@@ -26,11 +27,12 @@ _LOCAL_FUSE = {
 }
 
 
-def network_filesystem(path: str, mountinfo: str) -> str | None:
+def network_filesystem(path: str, mountinfo: str, also: Collection[str] = ()) -> str | None:
     r"""Return the type of the network filesystem that an absolute, resolved path is on, or None if it is on none.
 
     `mountinfo` is the text of /proc/self/mountinfo (proc(5)); of several mounts that hold the path, the deepest counts,
-    and of those at one place the last. FUSE counts as a network, but for the kinds that are known to be local.
+    and of those at one place the last. FUSE counts as a network, but for the kinds that are known to be local; the
+    types in `also` count, too.
 
     >>> network_filesystem("/home/ann/x.db", "1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /home rw - nfs4 srv:/h rw\n")
     'nfs4'
@@ -44,7 +46,7 @@ def network_filesystem(path: str, mountinfo: str) -> str | None:
         point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
         if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= best:
             best, found = len(point), right.split(" ")[0]
-    remote = found in _NETWORK or (found.startswith("fuse.") and found not in _LOCAL_FUSE)
+    remote = found in _NETWORK or (found.startswith("fuse.") and found not in _LOCAL_FUSE) or found in also
     return found if remote else None
 
 

@@ -85,7 +85,7 @@ class SealedPack:
 
     id: bytes
     kind: PackKind
-    parts: list[bytes]
+    parts: list[bytes | memoryview]
     slots: list[Slot]
     size: int
 
@@ -107,7 +107,7 @@ class PackBuilder:
         if len(nonce) != 16:
             raise InvalidInput(f"a pack's nonce has 16 bytes, not {len(nonce)}")
         self._kind = PackKind(kind)
-        self._parts = [_HEADER.pack(_MAGIC, FORMAT, kind, 0, nonce)]
+        self._parts: list[bytes | memoryview] = [_HEADER.pack(_MAGIC, FORMAT, kind, 0, nonce)]
         self._slots: dict[bytes, Slot] = {}
         self._end = HEADER_SIZE
         self._target = target

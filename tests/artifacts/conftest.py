@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import shutil
 import socket
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,7 @@ from lineart.store import FOLDS, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 
 class Hooked(MemoryBackend):
@@ -48,6 +52,39 @@ class Hooked(MemoryBackend):
 
     def keys(self, prefix: str = "") -> list[str]:
         return [info.key for info in self.list(prefix)]
+
+
+_listening: list[list[str]] = []  # the lists in which what is opened is noted now
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and isinstance(arguments[0], str):
+        for noted in _listening:
+            noted.append(arguments[0])
+
+
+sys.addaudithook(_hear)
+
+
+@pytest.fixture
+def opened_below() -> Callable[[Path], AbstractContextManager[list[str]]]:
+    """A context manager whose list holds, afterwards, the files below a folder that were opened meanwhile."""
+
+    @contextmanager
+    def listen(folder: Path) -> Iterator[list[str]]:
+        files: list[str] = []
+        noted: list[str] = []
+        _listening.append(noted)
+        try:
+            yield files
+        finally:
+            _listening.remove(noted)
+            bare = {one for one in noted if "/" not in one}  # opened relative to some folder's descriptor
+            for here, _, names in os.walk(folder):
+                files.extend(f"{here}/{name}" for name in names if name in bare or f"{here}/{name}" in noted)
+            files.sort()
+
+    return listen
 
 
 @pytest.fixture(scope="session")
@@ -162,3 +199,19 @@ def special(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     yield made
     for one in sockets:
         one.close()
+
+
+@pytest.fixture
+def small_disk() -> Callable[[int], AbstractContextManager[None]]:
+    """Lends a limit on the size of files in bytes, past which the system refuses to write, as on a full disk."""
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

@@ -11,10 +11,9 @@ from blake3 import blake3
 import lineart
 from lineart.artifacts.collection import NewVersion
 from lineart.artifacts.download import EMPTY
-from lineart.storage import recipe
+from lineart.storage import recipe, tables
 from lineart.storage.errors import Conflict, IntegrityError, InvalidName, LineartError, NotFound, VerifyError
 from lineart.storage.pack import PackKind, encode
-from lineart.storage.tables import Chunk, rows
 
 MIB = 1 << 20
 
@@ -650,7 +649,7 @@ def test_a_bucket_that_is_gone_damages_nothing(new_store, hooked, make, tmp_path
 
 def test_an_index_that_lies_about_a_chunk_is_found_out(store, log, tmp_path):
     logged = log(files={"a": noise(1000), "b": noise(1000, b"b")})
-    chunk = rows(Chunk)
+    chunk = tables.chunk
     digest = bytes(logged["a"].digest)
     other = bytes(logged["b"].digest)
 

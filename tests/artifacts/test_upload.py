@@ -8,12 +8,16 @@ import pytest
 from blake3 import blake3
 
 import lineart
-from lineart.artifacts.draft import BytesSource, file_source
-from lineart.artifacts.upload import BATCH, BUFFER, WINDOW, upload
+from lineart.artifacts.prepare import BUFFER
+from lineart.artifacts.recall import Recall
+from lineart.artifacts.source import BytesSource, file_source
+from lineart.artifacts.stat_cache import StatCache
+from lineart.artifacts.upload import BATCH, WINDOW, upload
 from lineart.storage import recipe
 from lineart.storage.errors import LineartError, SourceChanged, StoreUnavailable
 
 MIB = 1 << 20
+NOTHING = Recall(StatCache(None), {})
 LONG = (WINDOW + 3) * BUFFER  # a file that is still being read when the first of it is done
 
 
@@ -27,7 +31,7 @@ def sources(*datas):
 
 def uploaded(store, given, progress=None):
     with store.engine.session() as session:
-        entries = list(upload(given, session, store.engine.marker.chunking, progress))
+        entries = list(upload(given, session, store.engine.marker.chunking, NOTHING, progress))
         session.flush()
         store.engine.write(session.commit)
     return entries, session
@@ -229,7 +233,7 @@ def test_a_file_that_changes_after_another_was_read_is_named(store, tmp_path):
                 grow(path)
 
     with store.engine.session() as session, pytest.raises(SourceChanged, match="0001"):
-        list(upload(given(), session, store.engine.marker.chunking))
+        list(upload(given(), session, store.engine.marker.chunking, NOTHING))
 
 
 def test_what_a_failed_log_had_uploaded_is_found_by_the_next(new_store, hooked, tmp_path, make):

@@ -86,9 +86,23 @@ def refused(*args, **kwargs) -> None:
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_a_chunk_reads_back_whatever_it_holds(data, kind):
     encoded = encode(blake3(data).digest(), kind(data))
-    assert type(encoded.data) is bytes
     assert decode(encoded.codec, encoded.data, encoded.size) == data
     assert decode(encoded.codec, memoryview(encoded.data), encoded.size) == data
+
+
+@pytest.mark.parametrize("data", [NOISE[:1024], TEXT[:5000]])
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_what_happens_to_a_buffer_later_does_not_reach_the_chunk(data, kind):
+    buffer = kind(data)
+    encoded = encode(blake3(data).digest(), memoryview(buffer))
+    if kind is bytearray:
+        buffer[:] = bytes(len(buffer))
+    assert decode(encoded.codec, encoded.data, encoded.size) == data
+
+
+def test_a_view_of_bytes_is_not_copied():
+    view = memoryview(NOISE)[7:70_000]
+    assert encode(blake3(view).digest(), view).data is view
 
 
 @pytest.mark.parametrize("size", [1, 2000, 3000, 8192, 65_536, 65_537, 1 << 20])

@@ -1,0 +1,99 @@
+"""What is known of the files below a folder that versions are put into: so that what is there is not read again.
+
+Knows the stat cache and entries; must not know chunks or how files are put there. Nothing is believed of a shared file
+that others link to: whoever wants copies shall get copies.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .entry import Entry
+from .shared import is_sealed
+from .source import FileSource, file_source
+from .stat_cache import MOST, Known, Origin, Row, StatCache, clock, prefix_of, settled
+
+__all__ = ["Remembered"]
+
+_TICK = 0.05  # seconds: longer than any tick of a clock that does not count in whole seconds
+
+
+class Remembered:
+    """The memory of one folder while a version is put there; `learn` may be called from many threads.
+
+    >>> Remembered(StatCache(None), Path("data")).is_whole(bytes(32), 3)
+    False
+    """
+
+    def __init__(self, cache: StatCache, root: Path) -> None:
+        self._cache = cache
+        self._root = os.fspath(root)
+        self._head = prefix_of(self._root)
+        self._before = cache.load(self._root)
+        self._learned: list[Row] = []
+        self._written: list[tuple[Entry, os.stat_result]] = []
+        self._known_at = 0
+
+    def is_whole(self, digest: bytes, count: int) -> bool:
+        """Whether all files of a version, given by its manifest's digest, are there as they were left."""
+        origin = self._before.origin
+        if origin is None or origin.digest != digest or len(self._before) != count:
+            return False
+        try:
+            return all(_is(file, os.lstat(path), known) for path, (file, known) in self._before.rows.items())
+        except OSError:
+            return False
+
+    def holds(self, entry: Entry, found: os.stat_result) -> bool:
+        """Whether a file that is at an entry's place is known to be what the entry says."""
+        row = self._before.rows.get(self._head + entry.path)
+        if row is None or row[1].digest != entry.digest or row[0].executable != entry.executable:
+            return False
+        if not _is(row[0], found, row[1]):
+            return False
+        self._learned.append(row)
+        return True
+
+    def learn(self, entry: Entry, found: os.stat_result, known_at: int | None = None) -> None:
+        """Note what a file holds that was read at a time of `clock()`, or, without one, was written just now."""
+        if self._cache.off or len(self._learned) + len(self._written) >= MOST:
+            return
+        if known_at is None:
+            self._written.append((entry, found))
+        else:
+            self._learned += self._rows([(entry, found)], known_at)
+
+    def wait(self) -> None:
+        """Wait until the clock has moved on since the last file was written; the last thing before all appear."""
+        newest = max([found.st_ctime_ns for _, found in self._written], default=0)
+        deadline = time.monotonic() + _TICK
+        while self._written and clock() <= newest and time.monotonic() < deadline:
+            time.sleep(0.001)
+        self._known_at = clock()
+
+    def save(self, origin: Origin, *, entire: bool) -> None:
+        """Remember what was learned, once all has appeared; `entire` if all files of the version were put there."""
+        rows = [*self._rows(self._written, self._known_at), *self._learned]
+        before = self._before
+        if entire:
+            if not self._written and len(rows) == len(before) and before.origin == origin:
+                return
+            self._cache.save(self._root, rows, origin)
+        else:
+            paths = {file.path for file, _ in rows}
+            rows += [row for path, row in before.rows.items() if path not in paths]
+            same = before.origin is not None and before.origin.digest == origin.digest
+            self._cache.save(self._root, rows, before.origin if same else None)
+
+    def _rows(self, found: Iterable[tuple[Entry, os.stat_result]], known_at: int) -> Iterator[Row]:
+        for entry, status in found:
+            file = file_source(self._head + entry.path, status)
+            if settled(file, known_at):
+                yield file, Known(entry.digest, entry.recipe)
+
+
+def _is(file: FileSource, found: os.stat_result, known: Known) -> bool:
+    return file.matches(found) and not is_sealed(found, known.digest)
