@@ -20,7 +20,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from . import __version__
-from .commands import care, names, trace, versions
+from .commands import cache, care, names, removal, status, trace, versions
 from .commands.invocation import Invocation
 from .display import Screen
 from .storage import errors
@@ -52,7 +52,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (versions, names, trace, care):
+for part in (versions, removal, names, trace, status, care, cache):
     part.register(app)
 
 
@@ -88,7 +88,7 @@ def top(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and leave with its exit code."""
-    gc.set_threshold(50_000)  # most of a short call is imports, which make no garbage
+    gc.set_threshold(100_000)  # most of a short call is imports, which make no garbage
     if "_ART_COMPLETE" in os.environ:  # the shell asks what could come next
         app(prog_name="art")
     screen = _screen()
@@ -99,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # nobody reads it: the interpreter's own flush at exit must be quiet
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
+    gc.freeze()  # on its way out the interpreter would look for garbage in every module: a quarter of a short call
     sys.exit(code)
 
 
@@ -192,4 +193,9 @@ def _screen() -> Screen:
         err_terminal=sys.stderr.isatty() and os.environ.get("TERM") != "dumb",
         columns=shutil.get_terminal_size().columns,
         colour=not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
+        ask=_ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
     )
+
+
+def _ask(question: str) -> bool:
+    return typer.confirm(f"art: {question}", err=True)

@@ -19,11 +19,13 @@ from .artifacts.collection import FOLDS as ARTIFACT_FOLDS
 from .artifacts.commit import Proposal, commit_draft
 from .artifacts.records import listed
 from .artifacts.ref import LATEST, Ref, check_alias, fold_name
+from .artifacts.stat_cache import StatCache
 from .environment import actor, settings_here, user_data
+from .keeping import Keeping
 from .lineage.ledger import Ledger
 from .lineage.runs import FOLDS as RUN_FOLDS
 from .settings import Settings, sqlite_url
-from .storage.backends import is_local, local_path, open_backend
+from .storage.backends import Backend, is_local, is_remote, local_path, open_backend
 from .storage.engine import Engine
 from .storage.errors import Conflict, InvalidInput, NotFound
 from .storage.events import Event
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
     import networkx
 
     from .artifacts.records import CollectionRecord, VersionRecord
+    from .artifacts.status import Status
     from .artifacts.upload import Progress
     from .lineage.runs import RunRecord
-    from .storage.check import CheckReport
     from .storage.repair import Repaired
 
 __all__ = ["Store", "create", "create_settings", "open", "open_or_create", "open_settings", "repair"]
@@ -78,7 +80,7 @@ def create(
 
 def open_settings(settings: Settings) -> Store:
     """Open the store that settings name."""
-    backend = open_backend(settings.url, settings.storage_options)
+    backend = _backend_of(settings)
     try:
         return Store(Engine.open(backend, _database_of(settings), actor=actor(), folds=FOLDS), settings)
     except NotFound as error:
@@ -91,6 +93,17 @@ def open_settings(settings: Settings) -> Store:
     except BaseException:
         backend.close()
         raise
+
+
+def _backend_of(settings: Settings) -> Backend:
+    """Return the place that settings name; of one beyond this machine, copies of what is read are kept on it."""
+    backend = open_backend(settings.url, settings.storage_options)
+    if settings.cache is None or not is_remote(settings.url):
+        return backend
+    from .storage.backends.blocks import BLOCKS, BlockFolder
+    from .storage.backends.cache import CachingBackend
+
+    return CachingBackend(backend, BlockFolder(settings.cache / BLOCKS, settings.cache_size))
 
 
 def _database_of(settings: Settings) -> str:
@@ -112,7 +125,7 @@ def create_settings(settings: Settings, *, single_machine: bool = False) -> Stor
         raise InvalidInput("give a database or single_machine=True, not both")
     if is_local(settings.url):
         local_path(settings.url).mkdir(parents=True, exist_ok=True)
-    backend = open_backend(settings.url, settings.storage_options)
+    backend = _backend_of(settings)
     try:
         engine = Engine.create(backend, database, actor=actor(), folds=FOLDS, single_machine=single_machine)
     except BaseException:
@@ -151,7 +164,7 @@ def open_or_create(settings: Settings, made: Callable[[Store], None] = lambda _:
             time.sleep(0.02)
 
 
-class Store:
+class Store(Keeping):
     """One opened store. Close it, or use it as a context manager; safe from many threads.
 
     `project` is where bare names are looked for first and where versions are logged.
@@ -170,6 +183,8 @@ class Store:
         self.ledger = Ledger(self.catalog)
         self.project = settings.project
         self.downloads = settings.downloads
+        self.cache = settings.cache
+        self.stat_cache = StatCache.below(settings.cache)
         self.watch: Callable[[str], Progress | None] | None = None  # asked for a progress callback when work begins
 
     def __enter__(self) -> Self:
@@ -242,8 +257,32 @@ class Store:
             aliases=[*artifact.aliases, *listed(aliases)],
             tags=[*artifact.tags, *listed(tags)],
         )
-        outcome = commit_draft(self.catalog, proposal, also, self.progress(f"log {artifact.collection}"))
+        outcome = commit_draft(
+            self.catalog, proposal, also, self.progress(f"log {artifact.collection}"), self.stat_cache
+        )
         return artifact.settle(outcome.version, self)
+
+    def status(
+        self, folder: str | os.PathLike[str], against: str | Ref | None = None, *, ignore: str | Iterable[str] = ()
+    ) -> tuple[VersionRecord, Status]:
+        """Return a version, and how a folder differs from it; by default the one that the folder was last.
+
+        That is the version that it was logged as, downloaded from or checked out to. Files that are as they were then
+        are not read. NotFound where no such version is known.
+        """
+        from .artifacts.content import Content
+        from .artifacts.status import folder_status, origin_of
+
+        where = os.fspath(folder)
+        if against is None:
+            origin = origin_of(where, self.stat_cache, self.id)
+            version = None if origin is None else self.resolve(origin[0])
+            if origin is None or version is None or version.digest != origin[1]:
+                raise NotFound(f"nobody knows which version {where} was; name one to compare it with (--against REF)")
+        else:
+            version = self.resolve(against)
+        content = Content(version.digest, self.engine.chunks)
+        return version, folder_status(where, content, self.stat_cache, listed(ignore))
 
     def promote(self, ref: str | Ref, alias: str, *, reason: str | None = None, expect: str | None = None) -> Artifact:
         """Move an alias to a version.
@@ -293,14 +332,6 @@ class Store:
         `depth` counts steps from version over run to version. Nodes carry `kind` and `record`.
         """
         return self.graph(self.resolve(ref), down=down, depth=depth)
-
-    # Care
-
-    def check(self, *, read_data: bool = False) -> CheckReport:
-        """Verify the store's structure: marker, index, packs, pages, journal; with `read_data` every byte."""
-        from .artifacts.inspect import check_store
-
-        return check_store(self.catalog, read_data=read_data, progress=self.progress("check"))
 
     def progress(self, what: str) -> Progress | None:
         """Return what is to be told of long work, if anybody watches."""

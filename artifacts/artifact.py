@@ -11,19 +11,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 from ..storage.digest import Digest
 from ..storage.errors import Frozen, InvalidInput, NotFound, NotLogged
-from .draft import BytesSource, Draft, file_source
+from .draft import Draft
+from .housed import Housed
 from .metadata import Metadata, check_words
-from .records import Change, Names, listed
-from .ref import LATEST, check_name
+from .records import Change, listed
+from .ref import check_name
+from .source import BytesSource, file_source
 from .tree import walk_tree
 
 if TYPE_CHECKING:
-    import networkx
-
+    from .linking import Link
     from .logged import Difference, Home, LoggedEntry, LoggedVersion
     from .records import VersionRecord
 
@@ -32,7 +33,7 @@ __all__ = ["Artifact"]
 StrPath = str | os.PathLike[str]
 
 
-class Artifact:
+class Artifact(Housed):
     """A dataset, a model, or any other set of files with a name.
 
     A new one is a draft that files are added to; logging it makes it an immutable version, and then the same object
@@ -85,6 +86,7 @@ class Artifact:
         except (OSError, ValueError) as error:  # a link to itself, a name with a NUL, a folder that is closed to us
             raise InvalidInput(f"{text!r} cannot be added: {getattr(error, 'strerror', None) or error}") from None
         draft.add(name if name is not None else os.path.basename(text), source, overwrite=overwrite)
+        draft.folders.setdefault(os.path.dirname(text), False)
 
     def add_dir(
         self, path: StrPath, name: str | None = None, *, ignore: Iterable[str] = (), overwrite: bool = False
@@ -96,10 +98,12 @@ class Artifact:
         Folders without files are not kept.
         """
         prefix = f"{name.rstrip('/')}/" if name else ""
-        found = list(walk_tree(os.fspath(path), listed(ignore)))  # all or none, where one cannot be added
+        draft = self._open_draft()
+        found = walk_tree(os.fspath(path), listed(ignore))
         if prefix:
-            found = [(prefix + relative, source) for relative, source in found]
-        self._open_draft().add_all(found, overwrite=overwrite)
+            found = ((prefix + relative, source) for relative, source in found)
+        draft.add_all(found, overwrite=overwrite)  # all or none, where one cannot be added
+        draft.folders[os.fspath(path)] = not prefix
 
     def add_bytes(self, data: bytes, name: str, *, overwrite: bool = False) -> None:
         """Add content from memory."""
@@ -224,21 +228,23 @@ class Artifact:
         """When it was logged, UTC."""
         return datetime.fromtimestamp(self.record.created / 1e6, UTC)
 
-    def download(self, root: StrPath | None = None, path_prefix: str | None = None) -> Path:
+    def download(self, root: StrPath | None = None, path_prefix: str | None = None, *, link: Link = "copy") -> Path:
         """Put its files below a folder, verified, and return the folder.
 
         The default folder is `artifacts/<project>/<name>-v<number>`. What else is there is left alone; what is there
-        already with the right content is not written again. `path_prefix` is a file or folder of the artifact.
+        already with the right content is not written again. `path_prefix` is a file or folder of the artifact. Instead
+        of copies, `link` makes clones where the disk can (`reflink`), or hard or symbolic links (`hardlink`, `symlink`)
+        to read-only files that all downloads of this user share; Conflict where the disk has no such links.
         Raises IntegrityError where stored bytes are damaged; nothing wrong is left behind.
         """
-        return self._held().download(None if root is None else Path(root), path_prefix)
+        return self._held().download(None if root is None else Path(root), path_prefix, link)
 
-    def checkout(self, root: StrPath | None = None, *, force: bool = False) -> Path:
-        """Put its files in a folder and remove what does not belong.
+    def checkout(self, root: StrPath | None = None, *, force: bool = False, link: Link = "copy") -> Path:
+        """Put its files in a folder, as `download` does, and remove what does not belong.
 
         Raises Conflict for a folder that is neither empty nor an earlier checkout, unless `force`.
         """
-        return self._held().checkout(None if root is None else Path(root), force=force)
+        return self._held().checkout(None if root is None else Path(root), force=force, link=link)
 
     def verify(self, root: StrPath | None = None) -> Path:
         """Check a folder's files; VerifyError, with `.report`, where they are not this version's."""
@@ -247,14 +253,12 @@ class Artifact:
     def files(self, prefix: str | None = None) -> Iterator[LoggedEntry]:
         """Yield its files, lazily, in the order of their paths."""
         logged = self._held()
-        for entry in logged.content.walk(prefix):
-            yield logged.hold(entry)
+        yield from map(logged.hold, logged.content.walk(prefix))
 
     def __getitem__(self, path: str) -> LoggedEntry:
         """Return one file; NotFound where there is none."""
         logged = self._held()
-        entry = logged.content.entry(path)
-        return logged.hold(entry)
+        return logged.hold(logged.content.entry(path))
 
     def open(self, path: str, mode: Literal["rb"] = "rb") -> io.BufferedReader:
         """Open one file as a seekable stream of bytes, without a download."""
@@ -271,42 +275,19 @@ class Artifact:
         logged = self._held()
         logged.require_bytes()
         draft = Artifact(self._name, self._type, self._description, self._metadata)
-        content = logged.content
-        draft._draft = Draft(logged.record.digest, lambda path: next(content.manifest.walk(path), None) is not None)
+        walk = logged.content.manifest.walk
+        draft._draft = Draft(logged.record.digest, lambda path: next(walk(path), None) is not None)
         return draft
 
     def diff(self, other: Artifact) -> Difference:
         """Say what changed from `other` to this version."""
         return self._held().diff(other._held())
 
-    def logged_by(self) -> Any:
-        """Return the run that first produced it (a RunRecord), or None."""
-        return self._held().home.logged_by(self.record)
-
-    def used_by(self) -> list[Any]:
-        """Return the runs that used it (RunRecords)."""
-        return self._held().home.used_by(self.record)
-
-    def upstream(self, depth: int | None = None) -> networkx.DiGraph:
-        """Return the graph of what it was made from."""
-        return self._held().home.graph(self.record, down=False, depth=depth)
-
-    def downstream(self, depth: int | None = None) -> networkx.DiGraph:
-        """Return the graph of what was made from it."""
-        return self._held().home.graph(self.record, down=True, depth=depth)
-
     def save(self) -> None:
         """Keep what was changed of description, metadata, tags and aliases; sends only that."""
         logged = self._held()
         record = logged.record
-        words: dict[str, Any] = {}
-        if self._description != record.description:
-            words["description"] = self._description
-        if self._metadata != record.metadata:
-            words["metadata"] = dict(Metadata(self._metadata))  # what was changed within a value is checked now
-        change = Change(
-            words, Names.between(record.tags, self._tags), Names.between(record.aliases, self._aliases, spare=LATEST)
-        )
+        change = Change.between(record, self._description, self._metadata, self._tags, self._aliases)
         self.settle(logged.home.catalog.change(record, change) if change else record, logged.home)
 
     def wait(self, timeout: float | None = None) -> Artifact:  # noqa: ARG002 - part of the interface
@@ -316,7 +297,7 @@ class Artifact:
 
     # For the parts that log
 
-    def settle(self, record: VersionRecord, home: Home) -> Artifact:
+    def settle(self, record: VersionRecord, home: Home) -> Self:
         """Become the logged version that `record` describes."""
         from .logged import LoggedVersion
 

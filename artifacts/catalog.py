@@ -6,19 +6,16 @@ transaction. Records are read in batches, so that a graph of many versions costs
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, select
 
-from ..storage import tables as storage_tables
 from ..storage.database import Transaction
 from ..storage.engine import Engine
 from ..storage.errors import Conflict
 from ..storage.events import Event
 from ..storage.session import Session
-from ..storage.tables import rows
 from . import tables
 from .collection import (
     NewVersion,
@@ -29,7 +26,8 @@ from .collection import (
     require_type,
     settle_version,
 )
-from .reading import read_collections, read_records
+from .history import last_move, number_at, read_history
+from .reading import read_collections, read_previous, read_records, read_type, read_versions
 from .records import Change, CollectionRecord, VersionRecord
 from .ref import LATEST, Ref, check_alias, check_name, check_project, check_tag, fold_name
 from .suggest import absent_collection, absent_version
@@ -39,8 +37,8 @@ __all__ = ["Also", "Catalog"]
 T = TypeVar("T")
 Also = Callable[[Transaction, int, bool], None]  # the version's row id, and whether it is new
 BATCH = 500
-_project, _collection, _version = rows(tables.Project), rows(tables.Collection), rows(tables.Version)
-_alias, _tag, _event = rows(tables.Alias), rows(tables.Tag), rows(storage_tables.Event)
+_project, _collection, _version = tables.project, tables.collection, tables.version
+_alias = tables.alias
 
 
 class Catalog:
@@ -76,20 +74,34 @@ class Catalog:
         """Return every version of a collection in the order of their numbers, deleted ones included."""
 
         def work(connection: Connection) -> list[VersionRecord]:
-            found = self._find_collection(connection, ref, project)
-            ids = select(_version.c.id).where(_version.c.collection == found).order_by(_version.c.number)
-            return list(read_records(connection, list(connection.execute(ids).scalars())).values())
+            return read_versions(connection, self._find_collection(connection, ref, project))
 
         return self.engine.database.read(work)
+
+    def previous(self, version: VersionRecord) -> VersionRecord | None:
+        """Return the version before one in its collection whose content is still there, deleted or not."""
+        return self.engine.database.read(lambda connection: read_previous(connection, version))
+
+    def type_of(self, project: str, name: str) -> str | None:
+        """Return the type of a collection; None where there is no such collection."""
+        return self.engine.database.read(lambda connection: read_type(connection, project, name))
 
     def history(self, ref: Ref, project: str, alias: str | None = None) -> list[Event]:
         """Return the events of a collection, oldest first; with `alias`, those that moved it."""
 
         def work(connection: Connection) -> list[Event]:
-            found = self._find_collection(connection, ref, project)
-            return [
-                one for one in _events(connection, _subject(connection, found)) if alias is None or _moves(one, alias)
-            ]
+            return read_history(connection, self._find_collection(connection, ref, project), alias)
+
+        return self.engine.database.read(work)
+
+    def moves(self, version: VersionRecord) -> list[Event]:
+        """Return the event that gave each of a version's aliases but `latest` to it, in the order of the aliases."""
+        ref = Ref(version.project, version.collection)
+
+        def work(connection: Connection) -> list[Event]:
+            found = self._find_collection(connection, ref, version.project)
+            moves = [last_move(connection, found, one) for one in version.aliases if one != LATEST]
+            return [one for one in moves if one is not None]
 
         return self.engine.database.read(work)
 
@@ -235,10 +247,7 @@ def _choose(connection: Connection, collection: int, ref: Ref) -> int | None:
         return same[0].id if same else None
     alias = ref.alias or LATEST
     if ref.at is not None:
-        number = None
-        for event in _events(connection, _subject(connection, collection), until=ref.at):
-            if _moves(event, alias):
-                number = event.data["to"]
+        number = number_at(connection, collection, alias, ref.at)
         return None if number is None else _one(connection, of.where(_version.c.number == number))
     meant = select(_alias.c.version).where(_alias.c.collection == collection, _alias.c.key == fold_name(alias))
     return _one(connection, meant)
@@ -247,24 +256,3 @@ def _choose(connection: Connection, collection: int, ref: Ref) -> int | None:
 def _one(connection: Connection, wanted: Select[Any]) -> int | None:
     row = connection.execute(wanted).first()
     return None if row is None else int(row[0])
-
-
-def _subject(connection: Connection, collection: int) -> str:
-    joined = _collection.join(_project, _project.c.id == _collection.c.project)
-    wanted = select(_project.c.name, _collection.c.name).select_from(joined).where(_collection.c.id == collection)
-    owner, name = connection.execute(wanted).one()
-    return f"{owner}/{name}"
-
-
-def _events(connection: Connection, subject: str, until: int | None = None) -> list[Event]:
-    wanted = select(_event).where(_event.c.subject == subject)
-    if until is not None:
-        wanted = wanted.where(_event.c.time <= until)
-    found = connection.execute(wanted.order_by(_event.c.seq))
-    return [
-        Event(one.kind, one.subject, json.loads(one.data), one.reason, one.time, one.actor, one.seq) for one in found
-    ]
-
-
-def _moves(event: Event, alias: str) -> bool:
-    return event.kind in {"alias.set", "alias.removed"} and fold_name(event.data["alias"]) == fold_name(alias)

@@ -18,7 +18,6 @@ from ..storage.database import Transaction
 from ..storage.digest import Digest
 from ..storage.errors import Conflict, InvalidInput, NotFound
 from ..storage.events import Event, Fold
-from ..storage.tables import rows
 from . import tables
 from .ref import LATEST, check_alias, check_name, check_project, fold_name
 
@@ -36,8 +35,8 @@ __all__ = [
 ]
 
 ABSENT = "none"  # what `expect` says of an alias that must not exist yet
-_project, _collection, _version = rows(tables.Project), rows(tables.Collection), rows(tables.Version)
-_alias, _tag = rows(tables.Alias), rows(tables.Tag)
+_project, _collection, _version = tables.project, tables.collection, tables.version
+_alias, _tag = tables.alias, tables.tag
 _NUMBER = re.compile(r"v(0|[1-9][0-9]*)")
 
 
@@ -307,11 +306,31 @@ def _fold_edited(connection: Connection, event: Event) -> None:
             connection.execute(insert(_tag), [{"version": version, "name": tag} for tag in tags])
 
 
+def _fold_deleted(connection: Connection, event: Event) -> None:
+    _set_state(connection, event, state="deleted", deleted=event.time)
+
+
+def _fold_restored(connection: Connection, event: Event) -> None:
+    _set_state(connection, event, state="live", deleted=None)
+
+
+def _fold_purged(connection: Connection, event: Event) -> None:
+    _set_state(connection, event, state="purged")
+
+
+def _set_state(connection: Connection, event: Event, **values: Any) -> None:
+    version = version_row(connection, event.data)
+    connection.execute(update(_version).where(_version.c.id == version).values(**values))
+
+
 FOLDS: dict[str, Fold] = {
     "project.created": _fold_project,
     "collection.created": _fold_collection,
     "version.logged": _fold_version,
     "version.edited": _fold_edited,
+    "version.deleted": _fold_deleted,
+    "version.restored": _fold_restored,
+    "version.purged": _fold_purged,
     "alias.set": _fold_alias_set,
     "alias.removed": _fold_alias_removed,
 }

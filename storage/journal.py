@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, Any
 import zstandard
 from sqlalchemy import select, update
 
-from . import forking
+from . import forking, tables
 from .digest import Hasher
 from .errors import Conflict, IntegrityError, NotFound
 from .events import LINE_LIMIT, Event, line
 from .layout import CHECKPOINTS, JOURNAL, JOURNAL_SPAN, JournalName, journal_folder, journal_key, parse_journal_key
-from .tables import Event as EventRow
-from .tables import Store, rows
 from .transaction import STORE_CREATED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from sqlalchemy import Connection
 
@@ -36,10 +34,12 @@ if TYPE_CHECKING:
 __all__ = ["Journal"]
 
 BATCH = 1000  # events folded in one transaction of a replay
+_LISTINGS = 5  # of the journal's objects, while checkpoints take their places
 AHEAD = 16  # objects asked for before they are needed
+_PIECE = 1 << 10  # bytes of a checkpoint that are unpacked at once to be checked: they come to 50 MB at worst
 OBJECT_LIMIT = 64 << 20  # bytes of an object: any line, and what stands before it when it is closed
 
-_COLUMNS = [rows(EventRow).c[name] for name in ("seq", "time", "actor", "kind", "subject", "reason", "data")]
+_COLUMNS = [tables.event.c[name] for name in ("seq", "time", "actor", "kind", "subject", "reason", "data")]
 
 
 class Journal:
@@ -106,12 +106,28 @@ class Journal:
         A damaged object is passed over where another has the same events. Raises IntegrityError where events are
         missing or unreadable, or where two objects do not agree on one.
         """
+        for event, _ in self.lines(after):
+            yield event
+
+    def lines(self, after: int = 0) -> Iterator[tuple[Event, bytes]]:
+        """Do as `events`, and yield each event's line, too."""
+        for tries_left in reversed(range(_LISTINGS)):
+            after, trouble, moved = yield from self._listed(after)
+            if trouble is None:
+                return
+            if not moved or not tries_left:  # else a checkpoint took the place of what was listed: it is listed anew
+                raise IntegrityError(trouble)
+
+    def _listed(self, after: int) -> Generator[tuple[Event, bytes], None, tuple[int, str | None, bool]]:
+        """Yield what one listing finds; return the last event, what is wrong, and whether objects went meanwhile."""
         found = sorted(_parsed(self._backend, JOURNAL), key=lambda one: (one[0].first, one[0].last, one[1]))
         wanted = [(name, key) for name, key in found if name.last > after]
         seen = array("q")  # of each event behind `after`, a hash of its line
         damaged: list[str] = []
+        moved = False
         for name, key, data in self._fetched(wanted):
             have = after + len(seen)
+            moved = moved or data is None
             if name.first > have + 1:
                 break
             try:
@@ -125,17 +141,17 @@ class Journal:
                                 " them is damaged, or two databases have written to this store"
                             )
                         continue
-                    yield _event(text, seq)
+                    yield _event(text, seq), text
                     seen.append(hash(text))
             except _Damaged as error:
                 damaged.append(f"{key}: {error}")
         have = after + len(seen)
         newest = max((name.last for name, _ in wanted), default=have)
-        if have < newest:
-            because = f" ({'; '.join(damaged)})" if damaged else ""
-            raise IntegrityError(
-                f"the journal in {self._backend.url} breaks off after event {have} of {newest}{because}"
-            )
+        if have >= newest:
+            return have, None, moved
+        because = f" ({'; '.join(damaged)})" if damaged else ""
+        trouble = f"the journal in {self._backend.url} breaks off after event {have} of {newest}{because}"
+        return have, trouble, moved
 
     def replay(self) -> int:
         """Fold what the journal has and the database lacks into the database; return the `seq` of its last event.
@@ -199,7 +215,7 @@ class _Damaged(Exception):
 
 def _outbox(connection: Connection) -> tuple[int, list[tuple[Any, ...]]]:
     """Return how far the journal is, and the events behind that up to the next span's beginning."""
-    journalled: int = connection.execute(select(rows(Store).c.journalled)).scalar_one()
+    journalled: int = connection.execute(select(tables.store.c.journalled)).scalar_one()
     end = ((journalled + 1) // JOURNAL_SPAN + 1) * JOURNAL_SPAN
     seq = _COLUMNS[0]
     wanted = select(*_COLUMNS).where(seq > journalled, seq < end).order_by(seq)
@@ -207,7 +223,7 @@ def _outbox(connection: Connection) -> tuple[int, list[tuple[Any, ...]]]:
 
 
 def _advance(tx: Transaction, last: int) -> None:
-    store = rows(Store)
+    store = tables.store
     tx.execute(update(store).values(journalled=last).where(store.c.journalled < last))
 
 
@@ -222,14 +238,31 @@ def _lines(name: JournalName, data: bytes | None) -> Iterator[bytes]:
     """Yield an object's lines, in bounded memory; _Damaged unless they are as many as its name says, and whole."""
     if data is None:
         raise _Damaged("it is gone")
-    stream: io.BufferedIOBase = io.BytesIO(data)
-    if not name.is_checkpoint and _checksum(data) != name.checksum:
-        raise _Damaged("its bytes are not what its name says")
-    if not name.is_checkpoint and data.count(b"\n") != name.last - name.first + 1:
-        raise _Damaged("it holds more events than its name says, or fewer")
     if name.is_checkpoint:
-        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data)
-        stream = io.BufferedReader(reader)
+        yield from _unpacked(name, data)
+        return
+    if _checksum(data) != name.checksum:
+        raise _Damaged("its bytes are not what its name says")
+    if data.count(b"\n") != name.last - name.first + 1:
+        raise _Damaged("it holds more events than its name says, or fewer")
+    yield from _exactly(name, io.BytesIO(data))
+
+
+def _unpacked(name: JournalName, data: bytes) -> Iterator[bytes]:
+    """Yield a checkpoint's lines, once all of it is known to be sound: its checksum stands at its end."""
+    whole = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+    try:
+        for start in range(0, len(data), _PIECE):
+            whole.decompress(data[start : start + _PIECE])
+    except zstandard.ZstdError as error:
+        raise _Damaged(str(error)) from None
+    if not whole.eof or whole.unused_data:
+        raise _Damaged("it is cut short, or goes on behind its end")
+    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data)
+    yield from _exactly(name, io.BufferedReader(reader))
+
+
+def _exactly(name: JournalName, stream: io.BufferedIOBase) -> Iterator[bytes]:
     try:
         for _ in range(name.first, name.last + 1):
             text = stream.readline(LINE_LIMIT + 1)

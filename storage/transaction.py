@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, text, update
 
+from . import tables
 from .bulk import insert_many, select_in
 from .errors import Conflict, FormatTooNew, IntegrityError, InvalidInput, LineartError
 from .events import Event, canonical, line, plain
-from .tables import Event as EventRow
-from .tables import Store, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,9 +22,23 @@ if TYPE_CHECKING:
     from .engines import Dialect
     from .events import Fold
 
-__all__ = ["SERVER_CLOCK", "STORE_CREATED", "Transaction"]
+__all__ = [
+    "PACKS",
+    "PACKS_DELETING",
+    "PACKS_QUARANTINED",
+    "PACKS_RELEASED",
+    "SERVER_CLOCK",
+    "STORAGE_FOLDS",
+    "STORE_CREATED",
+    "Transaction",
+    "was_deleted",
+]
 
 STORE_CREATED = "store.created"
+PACKS_DELETING = "packs.deleting"
+PACKS_QUARANTINED = "packs.quarantined"
+PACKS_RELEASED = "packs.released"
+PACKS = "packs"  # the subject of what happens to packs
 
 _LONGEST = 10**12  # a seq as long as any
 
@@ -110,8 +123,8 @@ class Transaction:
         Those that are here must be the same. Raises Conflict where they differ or one is missing between, and
         FormatTooNew for a kind of event that this Lineart does not know.
         """
-        store = rows(Store)
-        table = rows(EventRow)
+        store = tables.store
+        table = tables.event
         restored: list[dict[str, Any]] = []
         seq: int = self.lock(select(store.c.seq)).scalar_one()
         for event in events:
@@ -147,17 +160,59 @@ class Transaction:
         """Insert what was recorded under its numbers: last of all, since everybody waits for the counter."""
         if not self._recorded:
             return
-        store = rows(Store)
+        store = tables.store
         count = len(self._recorded)
         last: int = self.execute(update(store).values(seq=store.c.seq + count).returning(store.c.seq)).scalar_one()
         for seq, row in enumerate(self._recorded, last - count + 1):
             row["seq"] = seq
-        self.execute(insert(rows(EventRow)), self._recorded)
+        self.execute(insert(tables.event), self._recorded)
 
 
 def store_created(connection: Connection, event: Event) -> None:
     """Fold of the first event: the store's age is the event's time."""
-    connection.execute(update(rows(Store)).values(created=event.time))
+    connection.execute(update(tables.store).values(created=event.time))
+
+
+def packs_deleting(connection: Connection, event: Event) -> None:
+    """Fold: nobody may rely on these packs any more, even where a rebuild found their objects still in the bucket."""
+    _set_packs(connection, event, tables.PackState.DELETING)
+
+
+def packs_quarantined(connection: Connection, event: Event) -> None:
+    """Fold: nobody is offered these packs any more; those on their way out stay on it."""
+    _set_packs(connection, event, tables.PackState.QUARANTINED, unless=_LEAVING)
+
+
+def packs_released(connection: Connection, event: Event) -> None:
+    """Fold: these packs read well again, and are offered."""
+    others = [one for one in tables.PackState if one != tables.PackState.QUARANTINED]
+    _set_packs(connection, event, tables.PackState.LIVE, unless=others)
+
+
+_LEAVING = (tables.PackState.DELETING, tables.PackState.DEAD)
+
+
+def _set_packs(
+    connection: Connection, event: Event, state: tables.PackState, *, unless: Sequence[tables.PackState] = ()
+) -> None:
+    pack = tables.pack
+    named = pack.c.key.in_([bytes.fromhex(one) for one in event.data["packs"]]) & pack.c.state.not_in(unless)
+    connection.execute(update(pack).where(named).values(state=state, stamp=None, session=None))
+
+
+def was_deleted(connection: Connection, key: bytes) -> bool:
+    """Whether an event says that a pack is deleted: whatever still lies there under its name is no longer a pack."""
+    event = tables.event
+    named = select(event.c.seq).where(event.c.subject == PACKS, event.c.kind == PACKS_DELETING)
+    return connection.execute(named.where(event.c.data.contains(key.hex())).limit(1)).first() is not None
+
+
+STORAGE_FOLDS: dict[str, Fold] = {
+    STORE_CREATED: store_created,
+    PACKS_DELETING: packs_deleting,
+    PACKS_QUARANTINED: packs_quarantined,
+    PACKS_RELEASED: packs_released,
+}
 
 
 def _row(event: Event, data: str) -> dict[str, Any]:

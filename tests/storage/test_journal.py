@@ -8,14 +8,13 @@ import zstandard
 from blake3 import blake3
 from sqlalchemy import text
 
+from lineart.storage import tables
 from lineart.storage.backends.memory import MemoryBackend
 from lineart.storage.database import Database
 from lineart.storage.errors import Conflict, FormatTooNew, IntegrityError, StoreUnavailable
 from lineart.storage.events import Event
 from lineart.storage.journal import Journal
 from lineart.storage.layout import checkpoint_key, journal_key, parse_journal_key
-from lineart.storage.tables import Event as EventRow
-from lineart.storage.tables import Pin, Store, rows
 
 
 def put(connection, event):
@@ -84,7 +83,7 @@ def names(bucket):
 
 def count_from(database, seq):
     """Make the store one that has had `seq` events, all of them in the journal."""
-    database.write(lambda tx: tx.execute(rows(Store).update().values(seq=seq, journalled=seq)))
+    database.write(lambda tx: tx.execute(tables.store.update().values(seq=seq, journalled=seq)))
 
 
 def lines(first, last, **changes):
@@ -126,7 +125,7 @@ def test_what_is_written_is_pinned_to_the_byte(bucket, tmp_path):
 def test_the_journal_holds_the_events_of_the_database(journal, database):
     record(database, 1, "é", {"deep": [1, None]})
     journal.flush()
-    kept = database.read(lambda connection: connection.execute(rows(EventRow).select().order_by(text("seq"))).all())
+    kept = database.read(lambda connection: connection.execute(tables.event.select().order_by(text("seq"))).all())
     assert [(e.seq, e.time, e.actor, e.kind, e.subject, e.reason, e.data) for e in journal.events()] == [
         (*tuple(row)[:6], json.loads(row.data)) for row in kept
     ]
@@ -164,7 +163,7 @@ def test_a_crash_at_any_write_leaves_a_gapless_prefix_and_the_next_flush_ends_it
 def test_flushers_that_write_the_same_events_do_no_harm(database, bucket, url):
     record(database, 1, 2, 3)
     Journal(bucket, database).flush()
-    database.write(lambda tx: tx.execute(rows(Store).update().values(journalled=1)))  # as another flusher saw it
+    database.write(lambda tx: tx.execute(tables.store.update().values(journalled=1)))  # as another flusher saw it
     Journal(bucket, database).flush()
     assert names(bucket) == [(1, 4), (2, 4)]
     assert [event.seq for event in Journal(bucket, database).events()] == [1, 2, 3, 4]
@@ -206,7 +205,7 @@ def test_threads_that_record_and_flush_at_once_leave_every_event_in_the_journal(
 
 def test_an_outbox_that_lost_events_is_named(journal, database):
     record(database, 1, 2)
-    database.write(lambda tx: tx.execute(rows(EventRow).delete().where(rows(EventRow).c.seq == 2)))
+    database.write(lambda tx: tx.execute(tables.event.delete().where(tables.event.c.seq == 2)))
     with pytest.raises(IntegrityError, match="lacks events"):
         journal.flush()
 
@@ -345,8 +344,8 @@ def test_a_database_is_rebuilt_from_the_journal(journal, database, bucket, tmp_p
     rebuilt = Journal(bucket, blank)
     assert rebuilt.replay() == 1501
     assert rebuilt.replay() == 1501
-    for table in (EventRow, Pin, Store):
-        wanted = rows(table).select().order_by(*rows(table).primary_key)
+    for table in (tables.event, tables.pin, tables.store):
+        wanted = table.select().order_by(*table.primary_key)
         assert blank.read(lambda c, w=wanted: c.execute(w).all()) == database.read(
             lambda c, w=wanted: c.execute(w).all()
         )

@@ -1,0 +1,128 @@
+"""`art rm`, `art restore` and `art gc`: what they say, ask, and refuse."""
+
+import io
+import json
+import os
+import re
+
+import pytest
+
+import lineart
+from lineart.cli import execute
+from lineart.display import Screen
+
+NOW = 4_000_000_000_000_000
+
+
+class Art:
+    """Calls the command; `answer` is what somebody on a terminal says to its questions."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, *arguments, answer=None, terminal=False):
+        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
+        err = io.StringIO()
+
+        def ask(question):
+            self.asked.append(question)
+            return answer
+
+        ask_ = None if answer is None else ask
+        code = execute([str(one) for one in arguments], Screen(out, err, NOW, terminal=terminal, ask=ask_))
+        out.flush()
+        return code, out.buffer.getvalue().decode(), err.getvalue()
+
+
+@pytest.fixture
+def art(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("LINEART_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LINEART_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    with lineart.create(tmp_path / "store", project="p") as store:
+        for number in range(2):
+            draft = lineart.Artifact("model")
+            draft.add_bytes(b"%d" % number * 5000, "w")
+            store.log(draft, project="default", aliases=["best"] if number == 0 else [])
+    return Art()
+
+
+def packs(folder):
+    return [one for one in (folder / "store").rglob("*") if re.fullmatch("[0-9a-f]{32}", one.name)]
+
+
+def test_rm_leaves_a_tombstone_that_restore_brings_back(art):
+    assert art("rm", "model:v1", "--yes", "--reason", "wrong") == (0, "default/model:v1\tdeleted\n", "")
+    code, _, err = art("get", "model:v1")
+    assert (code, err) == (
+        3,
+        "art: default/model:v1 is deleted; `art restore default/model:v1` brings it back\n",
+    )
+    assert art("files", "model:v1")[0] == 3
+    assert art("ls", "model")[1].count("\n") == 1
+    assert art("ls", "model", "--all")[1].count("\n") == 2
+    assert art("show", "model:v1")[0] == 0
+    assert art("restore", "model:v1", "--reason", "right") == (0, "default/model:v1\tlive\n", "")
+    said = art("history", "model:v1")[1]
+    assert ["v1 deleted", "wrong"] in [line.split("\t")[1::2] for line in said.splitlines()]
+    assert ["v1 restored", "right"] in [line.split("\t")[1::2] for line in said.splitlines()]
+
+
+def test_rm_asks_on_a_terminal_and_does_nothing_unless_told_so(art):
+    assert art("rm", "model:v1", answer=False, terminal=True)[0] == 1
+    assert art.asked == ["delete default/model:v1, 4.9 KiB?"]
+    code, out, _ = art("rm", "model:v1", answer=True, terminal=True)
+    assert (code, out.splitlines()[0]) == (0, "default/model:v1  deleted")
+    assert "art restore default/model:v1" in out
+
+
+def test_what_takes_away_is_refused_where_nobody_can_be_asked(art, tmp_path):
+    for command in (["rm", "model:v1"], ["gc"]):
+        code, out, err = art(*command)
+        assert (code, out) == (2, "")
+        assert "--yes" in err
+    assert len(packs(tmp_path)) == 4
+
+
+def test_rm_says_what_needs_a_version(art):
+    code, _, err = art("rm", "model:v0", "--yes")
+    assert (code, err) == (
+        4,
+        "art: default/model:v0 is needed: it is best; --force deletes it all the same\n",
+    )
+    code, _, err = art("rm", "model:v0", "model:v1", "--force", "--yes")
+    assert (code, err) == (0, "art: default/model:v0 is needed: it is best\n")
+    assert art("get", "model:best")[0] == art("get", "model")[0] == 3
+
+
+def test_rm_takes_whole_versions_of_this_project(art):
+    assert art("rm", "model:v1/w", "--yes")[0] == 2
+    assert art("rm", "model:v1", "--yes", "--project", "other")[0] == 3
+
+
+def test_gc_says_first_what_it_will_do_and_then_does_it(art, tmp_path):
+    art("rm", "model:v1", "--yes")
+    assert art("gc", answer=True, terminal=True)[1].splitlines()[0].split("  ")[0] == "freed"
+    assert art.asked == []  # nothing to free: it is in its grace
+    assert art("gc", "--grace", "0", answer=False, terminal=True)[0] == 1
+    assert len(art.asked) == 1
+    assert re.fullmatch(r"free [\d.]+ (B|KiB), and give up default/model:v1 for good\?", art.asked[0])
+    assert len(packs(tmp_path)) == 4
+    said = json.loads(art("gc", "--grace", "0", "--dry-run", "--json")[1])
+    assert (said["dry_run"], said["purged"], said["freed"]["packs"]) == (True, ["default/model:v1"], 2)
+    assert len(packs(tmp_path)) == 4
+    done = json.loads(art("gc", "--grace", "0", "--yes", "--json", "--reason", "room")[1])
+    assert {**done, "dry_run": True} == said
+    assert len(packs(tmp_path)) == 2
+    code, _, err = art("restore", "model:v1")
+    assert (code, "cannot be restored" in err) == (3, True)
+    assert "room" in art("history", "model:v1")[1]
+
+
+def test_gc_prints_bytes_in_a_pipe(art):
+    code, out, _ = art("gc", "--yes")
+    rows = dict(line.split("\t") for line in out.splitlines())
+    assert (code, rows["freed"], rows["repacked"], rows["versions gone for good"]) == (0, "0", "0", "0")
+    assert int(rows["kept"]) > 0
