@@ -1,102 +1,58 @@
 """The same work on Lineart and on its peers, side by side, in one run.
 
-usage: python -m benchmarks [--work FOLDER] [--systems lineart,cp,borg,restic] [--trees small,big] [--repeat N]
+usage: python -m benchmarks [--peers] [--all] [--repeat N] [--trees small,big] [--systems lineart,cp,borg,restic]
 
-Each step is a whole process. With --repeat the median is printed. The work folder should be on tmpfs, so that a disk's
-noise stays out; it is emptied. Peers that are not installed are left out, and named.
+Starting, the two trees as whole processes, and the same inside one process. `--peers` adds DVC, MLflow and W&B offline,
+each in a virtual environment of its own that is made once and kept (`--environments FOLDER`); borg and restic are run
+where they are on PATH. `--all` adds the other benchmarks, each of which is a program of its own, too:
+
+    python -m benchmarks.inside     the two trees in a process that has imported Lineart
+    python -m benchmarks.s3         20,000 files to and from S3; with --peers beside `dvc push`
+    python -m benchmarks.manifest   the list of a million files alone, its pages in memory
+    python -m benchmarks.million    a version of a million files in a store on disk
+    python -m benchmarks.versions   a store of 100,000 versions
+    python -m benchmarks.large      ten million entries, a file of 20 GiB; takes long, and never part of --all
+
+The work folder should be on tmpfs, so that a disk's noise stays out. Every figure has its target beside it. With
+--repeat figures are medians, and `--json FILE` keeps all of them for later comparison.
 """
 
 from __future__ import annotations
 
-import argparse
-import shutil
-import statistics
-import sys
-import tempfile
-from pathlib import Path
+from . import inside, manifest, million, s3, versions, whole
+from .report import (
+    Measure,
+    Report,
+    add_options,
+    add_peers,
+    add_trees,
+    clean_up_when_ended,
+    describe_machine,
+    names_of,
+    options_of,
+)
+from .systems import SYSTEMS
 
-from .systems import SYSTEMS, installed, prepare
-from .timing import Timed, run_timed, size_of
-from .trees import TREES
-
-STEPS = ("log", "log again", "log changed", "fetch")
-FIRST = """
-import lineart, os
-draft = lineart.Artifact("x")
-draft.add_bytes(b"x", "x")
-lineart.create(os.environ["LINEART_STORE"]).log(draft)
-"""
-START_UP = {
-    "import lineart": [sys.executable, "-c", "import lineart"],
-    "art --help": [str(Path(sys.executable).with_name("art")), "--help"],
-    "art ls": [str(Path(sys.executable).with_name("art")), "ls"],
-}
-
-
-def run_system(name: str, tree: str, work: Path) -> dict[str, Timed]:
-    """Log a tree, log it again, log it changed, fetch it; in a fresh folder."""
-    here = work / f"{name}-{tree}"
-    here.mkdir()
-    make, change = TREES[tree]
-    make(here / "data")
-    system = SYSTEMS[name](here)
-    prepare(system, here)
-    found = {"log": run_timed(system.log, here, system.environment)}
-    first = size_of(here / system.store)
-    found["log again"] = run_timed(system.log, here, system.environment)
-    change(here / "data")
-    found["log changed"] = run_timed(system.log, here, system.environment)
-    found["fetch"] = run_timed(system.fetch, here, system.environment)
-    grown = (size_of(here / system.store) - first) / 2**20
-    print(f"{tree:6} {system.name:8} stored {first / 2**20:7.0f} MiB, and {grown:+.0f} MiB by the changes", flush=True)
-    shutil.rmtree(here)
-    return found
-
-
-def median(runs: list[dict[str, Timed]]) -> dict[str, Timed]:
-    """Take the median of each figure on its own."""
-    return {
-        step: Timed(*(statistics.median(values) for values in zip(*(run[step] for run in runs), strict=True)))
-        for step in runs[0]
-    }
-
-
-def start_up(work: Path, repeat: int) -> None:
-    """Print how long the smallest things take as whole processes."""
-    environment = {"LINEART_STORE": str(work / "start-up"), "HOME": str(work)}
-    run_timed([sys.executable, "-c", FIRST], work, environment)
-    for label, command in START_UP.items():
-        walls = sorted(run_timed(command, work, environment).wall for _ in range(max(5, repeat)))
-        print(f"{label:15} {walls[len(walls) // 2] * 1000:6.0f} ms  (least {walls[0] * 1000:.0f})")
+ALWAYS: tuple[Measure, ...] = (whole.measure_start_up, whole.measure, inside.measure)
+MORE: tuple[Measure, ...] = (s3.measure, manifest.measure, million.measure, versions.measure)
 
 
 def main() -> None:
-    """Run what was asked for and print one table a tree."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--work", type=Path, help="a folder on tmpfs")
-    options.add_argument("--systems", default=",".join(SYSTEMS))
-    options.add_argument("--trees", default=",".join(TREES))
-    options.add_argument("--repeat", type=int, default=1)
-    chosen = options.parse_args()
-    names = [one for one in chosen.systems.split(",") if installed(one)]
-    if missing := set(chosen.systems.split(",")) - set(names):
-        print(f"not installed here: {', '.join(sorted(missing))}")
-    shm = Path("/dev/shm")
-    base = chosen.work or (shm if shm.is_dir() else None)
-    with tempfile.TemporaryDirectory(prefix="lineart-bench-", dir=base) as folder:
-        work = Path(folder)
-        start_up(work, chosen.repeat)
-        for tree in chosen.trees.split(","):
-            results = {name: median([run_system(name, tree, work) for _ in range(chosen.repeat)]) for name in names}
-            print(f"\n{tree:14}" + "".join(f"{name:>28}" for name in names))
-            for step in STEPS:
-                cells = []
-                for name in names:
-                    one = results[name][step]
-                    ratio = f"{one.wall / results['cp'][step].wall:5.2f}x" if "cp" in names else ""
-                    cells.append(f"{one.wall:8.2f} s {one.memory:5.0f} MiB {ratio:>7}")
-                print(f"{step:14}" + "".join(f"{cell:>28}" for cell in cells))
-            print("(ratios of wall time to cp -r)\n", flush=True)
+    """Run what was asked for and print its tables."""
+    parser = add_options(__doc__)
+    add_peers(parser)
+    add_trees(parser)
+    parser.add_argument(
+        "--systems", type=names_of(SYSTEMS), default=(), help=f"{','.join(SYSTEMS)}; those that are here"
+    )
+    parser.add_argument("--all", action="store_true", help="the other benchmarks, too")
+    chosen = parser.parse_args()
+    clean_up_when_ended()
+    options, report = options_of(chosen), Report()
+    describe_machine(report)
+    for measure in (*ALWAYS, *MORE) if chosen.all else ALWAYS:
+        measure(options, report)
+    report.close(chosen.json)
 
 
 if __name__ == "__main__":

@@ -2,50 +2,42 @@
 
 usage: python -m benchmarks.inside [--work FOLDER] [--trees small,big] [--repeat N]
 
-Prints seconds, and the ratio to the `cp -r` that ran just before, so that a drift of the machine cancels out; with
---repeat the median of each figure.
+Prints the ratio to the quicker of two `cp -r`, one just before and one just after, so that a drift of the machine
+cancels out; with --repeat the median of each figure.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import shutil
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import lineart
 
-from .trees import TREES
+from .report import TIMES, Figure, Options, Report, add_trees, alone, scratch
+from .timing import cache_in, hand_out, seconds_of
+from .trees import Tree, trees
 
-Figures = dict[str, tuple[float, float]]  # of each step: seconds, and those of the copy beside it
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that a call takes."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+Figures = dict[str, tuple[float, float, float]]  # of each step: seconds, those of the copy beside it, and of processors
+LIMITS = {  # times of `cp -r`
+    "small": {"log": 1.8, "log again": 0.5, "log changed": 0.6, "fetch": 1.3, "fetch again": 0.3},
+    "big": {"log": 2.0, "fetch": 1.3},
+}
 
 
 def copy(source: Path, target: Path) -> float:
     """Return the seconds of `cp -r` to a fresh place, which is removed again."""
-    seconds = timed(lambda: subprocess.run(["cp", "-r", source, target], check=True))
+    seconds = seconds_of(lambda: subprocess.run(["cp", "-r", source, target], check=True))
     shutil.rmtree(target)
     return seconds
 
 
-def run_tree(tree: str, work: Path) -> Figures:
+def run_tree(tree: Tree, here: Path, settle: float) -> Figures:
     """Log a tree, log it again, log it changed, fetch it, fetch it again; all in this process."""
-    here = work / tree
-    here.mkdir()
-    make, change = TREES[tree]
-    make(here / "data")
-    os.environ["LINEART_CACHE_DIR"] = str(here / "cache")
+    tree.make(here / "data")
     store = lineart.create(here / "store")
 
     def log() -> None:
@@ -59,40 +51,44 @@ def run_tree(tree: str, work: Path) -> Figures:
     figures: Figures = {}
 
     def step(name: str, work: Callable[[], object]) -> None:
-        beside = copy(here / "data", here / "copy")
-        figures[name] = (timed(work), beside)
+        time.sleep(settle)
+        before = copy(here / "data", here / "copy")
+        busy = time.process_time()
+        seconds = seconds_of(work)
+        busy = time.process_time() - busy
+        figures[name] = seconds, min(before, copy(here / "data", here / "copy")), busy
 
-    time.sleep(0.5)  # so that no file is younger than its timestamps can tell
     step("log", log)
     step("log again", log)
-    change(here / "data")
-    time.sleep(0.5)
+    tree.change(here / "data")
     step("log changed", log)
     step("fetch", fetch)
-    time.sleep(0.5)
     step("fetch again", fetch)
     store.close()
-    shutil.rmtree(here)
     return figures
 
 
-def main() -> None:
-    """Run what was asked for and print one line a step."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--work", type=Path, help="a folder on tmpfs")
-    options.add_argument("--trees", default=",".join(TREES))
-    options.add_argument("--repeat", type=int, default=1)
-    chosen = options.parse_args()
-    shm = Path("/dev/shm")
-    base = chosen.work or (shm if shm.is_dir() else None)
-    with tempfile.TemporaryDirectory(prefix="lineart-inside-", dir=base) as folder:
-        for tree in chosen.trees.split(","):
-            runs = [run_tree(tree, Path(folder)) for _ in range(chosen.repeat)]
-            for name in runs[0]:
-                seconds = statistics.median(run[name][0] for run in runs)
-                ratio = statistics.median(run[name][0] / run[name][1] for run in runs)
-                print(f"{tree:8}{name:14}{seconds:8.3f} s {ratio:6.2f} x cp -r", flush=True)
+def measure(options: Options, report: Report) -> None:
+    """Time every tree."""
+    for name in options.trees:
+        tree = trees(tiny=options.tiny)[name]
+        runs = []
+        with scratch(options) as here:
+            hand_out(here, 5 * tree.size)
+        for _ in range(options.repeat):
+            with scratch(options) as here, cache_in(here / "cache"):
+                runs.append(run_tree(tree, here, options.settle))
+        figures = []
+        for step in runs[0]:
+            seconds = statistics.median(run[step][0] for run in runs)
+            ratio = statistics.median(run[step][0] / run[step][1] for run in runs)
+            busy = statistics.median(run[step][2] for run in runs)
+            note = f"{seconds:.3f} s; processor {busy:.3f} s"
+            limit = LIMITS[name].get(step)
+            figures.append(Figure(f"{step}: {tree.title}, in process", ratio, f"{TIMES} `cp -r`", limit, note))
+        report.details[f"in process: {tree.title}"] = runs
+        report.add(f"{tree.title}, in a process that has imported Lineart", figures)
 
 
 if __name__ == "__main__":
-    main()
+    alone(__doc__, measure, more=[add_trees])
