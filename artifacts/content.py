@@ -12,8 +12,8 @@ from ..storage import recipe
 from ..storage.chunks import ChunkStore, Data
 from ..storage.errors import IntegrityError, NotFound
 from ..storage.threads import Threads
-from .download import whole_file
 from .entry import Entry, shown
+from .fetching import whole_file
 from .manifest import Folder, Manifest
 
 __all__ = ["Content", "EntryReader"]

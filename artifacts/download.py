@@ -1,7 +1,6 @@
-"""From a manifest to files: locate, read, verify, write; in parallel, in bounded memory.
+"""Whether entries can go to a place, and whether they are there already.
 
-Knows entries, chunks and the place they go to; must not know versions. What is there already with the right content is
-left alone. Nothing unverified ever has a file's name.
+Knows entries and the files of a place; must not know chunks or versions.
 """
 
 from __future__ import annotations
@@ -9,33 +8,23 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from blake3 import blake3
 
-from ..storage import recipe
-from ..storage.chunks import ChunkStore, Data
-from ..storage.digest import Digest
-from ..storage.errors import Conflict, IntegrityError, InvalidInput, InvalidName
-from ..storage.threads import Threads
+from ..storage.errors import Conflict, InvalidInput, InvalidName
 from .entry import EXTERNAL, Entry, shown
 from .place import Place, is_store
 from .portable import LONGEST_PART, Platform, Twins, why_unwritable
 from .refusal import refusal
 from .shared import is_sealed, leads_to
 from .stat_cache import clock
-from .upload import Progress
 
-__all__ = ["Report", "chunks_of", "compare", "fetch", "is_there", "platform_here", "require_writable", "sparing"]
+__all__ = ["Report", "compare", "is_there", "platform_here", "require_writable", "sparing"]
 
-BUFFER = 8 << 20  # bytes of small files to a task
-BATCH = 512
 _AT_ONCE = 1 << 22  # bytes of a file that is there
-EMPTY = blake3(b"").digest()
 ASIDE = 32  # bytes by which the name of what is not finished may be longer
 LONGEST_PATH: dict[Platform, int] = {"posix": 4095 - ASIDE, "macos": 1023 - ASIDE, "windows": 32_767 - ASIDE}
 _OWNED = {".git": "a git repository", ".lineart": "a configuration of Lineart"}  # where it is there already
@@ -125,123 +114,6 @@ def _owner(path: str, place: Place) -> str | None:
     if what is not None and place.find(path) is not None:
         return f"{whole}, {what}"
     return f"{whole}, a store of Lineart" if is_store(whole) else None
-
-
-def chunks_of(entry: Entry, chunks: ChunkStore) -> Iterator[tuple[bytes, int]]:
-    """Yield digest and size of each chunk of a file in order."""
-    if entry.recipe is not None:
-        yield from recipe.walk(entry.recipe, entry.size, chunks.get)
-    elif entry.size:
-        yield entry.digest, entry.size
-
-
-def fetch(entries: Iterable[Entry], chunks: ChunkStore, place: Place, progress: Progress | None = None) -> None:
-    """Write entries below a place, verified; raises IntegrityError and leaves nothing wrong behind."""
-    workers = chunks.backend.parallelism
-    with Threads(workers, thread_name_prefix="lineart-fetch") as pool:
-        window: deque[tuple[list[Entry], Future[None]]] = deque()
-        try:
-            for batch in _batches(entries):
-                if batch[0].recipe is not None:
-                    _large(batch[0], chunks, place, pool, progress)
-                    continue
-                window.append((batch, pool.submit(_small, batch, chunks, place)))
-                if len(window) > workers:
-                    _settle(window, progress)
-            while window:
-                _settle(window, progress)
-        finally:
-            for _, future in window:
-                future.cancel()
-
-
-def _settle(window: deque[tuple[list[Entry], Future[None]]], progress: Progress | None) -> None:
-    batch, future = window.popleft()
-    future.result()
-    if progress is not None:
-        progress(len(batch), sum(one.size for one in batch))
-
-
-def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Group files of one chunk; a file of several stands alone."""
-    batch: list[Entry] = []
-    held = 0
-    for entry in entries:
-        if entry.recipe is not None:
-            yield [entry]
-            continue
-        batch.append(entry)
-        held += entry.size
-        if held >= BUFFER or len(batch) >= BATCH:
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch
-
-
-def _small(batch: list[Entry], chunks: ChunkStore, place: Place) -> None:
-    wanted: dict[bytes, list[Entry]] = defaultdict(list)
-    for entry in batch:
-        if is_there(entry, place):
-            continue
-        if entry.size:
-            wanted[entry.digest].append(entry)
-        elif entry.digest == EMPTY:
-            _write(entry, (), place)
-        else:
-            raise IntegrityError(f"{shown(entry.path)} has no bytes but the digest {Digest(entry.digest)}")
-    if not wanted:
-        return
-    for read in chunks.plan(chunks.require(wanted).values()):
-        found = [(entry, data) for location, data in chunks.load(read) for entry in wanted[location.digest]]
-        for entry, data in found:
-            if len(data) != entry.size:
-                raise IntegrityError(
-                    f"{shown(entry.path)}: the manifest says {entry.size} bytes, its content has {len(data)}"
-                )
-        statuses = place.write_all([(entry.path, data, entry.executable) for entry, data in found])
-        for (entry, _), written in zip(found, statuses, strict=True):
-            _learn(entry, written, place)
-
-
-def _large(entry: Entry, chunks: ChunkStore, place: Place, pool: ThreadPoolExecutor, progress: Progress | None) -> None:
-    if is_there(entry, place):
-        if progress is not None:
-            progress(1, entry.size)
-        return
-    _write(entry, whole_file(entry, chunks, pool, progress), place)
-
-
-def _write(entry: Entry, parts: Iterable[Data], place: Place) -> None:
-    _learn(entry, place.write(entry.path, parts, executable=entry.executable), place)
-
-
-def _learn(entry: Entry, written: os.stat_result | None, place: Place) -> None:
-    if place.remembered is not None and written is not None:
-        place.remembered.learn(entry, written)
-
-
-def whole_file(
-    entry: Entry, chunks: ChunkStore, pool: ThreadPoolExecutor, progress: Progress | None = None
-) -> Iterator[Data]:
-    """Yield a file's content in order; IntegrityError at its end where the whole is not what its digest says."""
-    hasher = blake3()
-    located = chunks.locate_in_order(chunks_of(entry, chunks))
-    with Threads(1, thread_name_prefix="lineart-whole") as beside:
-        hashed: Future[object] | None = None  # the last piece is being hashed while it is being written
-        for data in chunks.stream(located, pool):
-            if hashed is not None:
-                hashed.result()
-            hashed = beside.submit(hasher.update, data)
-            yield data
-            if progress is not None:
-                progress(0, len(data))
-    if hasher.digest() != entry.digest:
-        raise IntegrityError(
-            f"{shown(entry.path)}: its chunks together are {Digest(hasher.digest())}, not {Digest(entry.digest)}"
-        )
-    if progress is not None:
-        progress(1, 0)
 
 
 def is_there(entry: Entry, place: Place, *, mend: bool = True) -> bool:

@@ -19,8 +19,9 @@ import msgspec
 
 from ..storage.chunks import ChunkStore
 from ..storage.errors import Conflict, InvalidInput, LineartError
-from .download import fetch, is_there
+from .download import is_there
 from .entry import Entry
+from .fetching import fetch
 from .place import Place
 from .refusal import refusal
 from .shared import NO_LINKS, SharedFiles, name_of

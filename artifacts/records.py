@@ -5,12 +5,13 @@ Knows no SQL and no bytes. Times are microseconds since the Unix epoch, UTC; siz
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from ..storage.digest import Digest
-from .ref import fold_name
+from .metadata import Metadata
+from .ref import LATEST, fold_name
 
 __all__ = ["Change", "CollectionRecord", "Names", "VersionRecord", "listed"]
 
@@ -112,6 +113,23 @@ class Change(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.words or any(self.tags) or any(self.aliases))
+
+    @classmethod
+    def between(
+        cls,
+        record: VersionRecord,
+        description: str | None,
+        metadata: Mapping[str, Any],
+        tags: Iterable[str],
+        aliases: Iterable[str],
+    ) -> Self:
+        """Return what leads from a record to other words and names; InvalidInput for metadata that is not JSON."""
+        words: dict[str, Any] = {}
+        if description != record.description:
+            words["description"] = description
+        if metadata != record.metadata:
+            words["metadata"] = dict(Metadata(metadata))  # what was changed within a value is checked now
+        return cls(words, Names.between(record.tags, tags), Names.between(record.aliases, aliases, spare=LATEST))
 
 
 def listed(names: str | Iterable[str] | None) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts.content import Content
-from ..artifacts.download import chunks_of
+from ..artifacts.fetching import chunks_of
 from ..artifacts.manifest import Change, Entry, diff
 from ..display import Cell, Value, count_of, iso, when
 from ..lineage.printing import print_size
@@ -43,18 +43,15 @@ class Portrait:
     inputs: list[VersionRecord]  # of that run
     users: list[RunRecord]
     products: list[VersionRecord]  # of the runs that used it
-    moves: list[Event]  # the last one of each alias that means it
+    moves: list[Event]  # that gave it an alias which meant something else before, or gave a reason
 
 
 def paint(store: Store, version: VersionRecord) -> Portrait:
     """Find what is known of a version."""
-    name = f"{version.project}/{version.collection}"
-    earlier = [one for one in store.versions(name) if one.number < version.number and one.state != "purged"]
-    previous = earlier[-1] if earlier else None
+    previous = store.catalog.previous(version)
     run = store.logged_by(version)
-    users = store.used_by(version)
     input_ids = store.ledger.edges(run.id)[0] if run is not None else []
-    product_ids = dict.fromkeys(one for user in users for one in store.ledger.edges(user.id)[1])
+    product_ids = store.ledger.products(version.id)
     records = store.catalog.records([*input_ids, *product_ids])
     return Portrait(
         version=version,
@@ -62,20 +59,10 @@ def paint(store: Store, version: VersionRecord) -> Portrait:
         new_bytes=new_since(store, previous, version) if previous is not None and version.state != "purged" else None,
         run=run,
         inputs=[records[one] for one in dict.fromkeys(input_ids)],
-        users=users,
+        users=store.used_by(version),
         products=[records[one] for one in product_ids],
-        moves=_moves(store.history(name), version),
+        moves=[one for one in store.catalog.moves(version) if one.data["from"] is not None or one.reason is not None],
     )
-
-
-def _moves(events: Sequence[Event], version: VersionRecord) -> list[Event]:
-    """Return how each alias but `latest` came to mean a version, where somebody moved it there."""
-    last: dict[str, Event] = {}
-    for event in events:
-        if event.kind == "alias.set":
-            last[event.data["alias"]] = event
-    meant = [last[alias] for alias in version.aliases if alias != LATEST and alias in last]
-    return [one for one in meant if one.data["from"] is not None or one.reason is not None]
 
 
 def new_since(store: Store, previous: VersionRecord, version: VersionRecord) -> int | None:

@@ -185,10 +185,20 @@ class ChunkStore:
 
     def load(self, read: Read) -> list[tuple[Location, Data]]:
         """Do one read and return each chunk with its verified bytes, in the order of offsets."""
+        return self.unpacked(read, self.raw(read))
+
+    def raw(self, read: Read) -> bytes | None:
+        """Do one read, and nothing but wait for it; None where its pack is gone."""
         try:
-            raw = memoryview(self.backend.get(read.key, read.start, read.length))
+            return self.backend.get(read.key, read.start, read.length)
         except NotFound:
+            return None
+
+    def unpacked(self, read: Read, found: bytes | None) -> list[tuple[Location, Data]]:
+        """Return each chunk of a read with its verified bytes, in the order of offsets; what is wrong is read again."""
+        if found is None:
             return [(one, self._again(one)) for one in read.chunks]
+        raw = memoryview(found)
         out: list[tuple[Location, Data]] = []
         for one in read.chunks:
             at = one.offset - read.start

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,6 +11,7 @@ from lineart.storage.database import Database
 from lineart.storage.digest import Digest
 from lineart.storage.errors import Conflict, InvalidInput, InvalidName, NotFound
 from lineart.storage.journal import Journal
+from lineart.storage.transaction import STORAGE_FOLDS
 from lineart.store import FOLDS as ALL_FOLDS
 
 
@@ -372,7 +373,11 @@ def test_every_event_of_artifacts_has_a_fold(store, three, log):
     log("model", {"a": b"1"}, type="model", tags=["t"])
     store.promote("model:v0", "x")
     store.remove_alias("model", "x")
-    kinds = {one.kind for one in store.engine.journal.events()} - {"store.created"}
+    store.delete("model:v0")
+    store.restore("model:v0")
+    store.delete("model:v0")
+    store.gc(grace=timedelta(0))
+    kinds = {one.kind for one in store.engine.journal.events()} - {*STORAGE_FOLDS}
     assert kinds == set(FOLDS)
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import msgspec
 import pytest
@@ -10,7 +12,9 @@ from blake3 import blake3
 
 import lineart
 from lineart.artifacts.collection import NewVersion
-from lineart.artifacts.download import EMPTY
+from lineart.artifacts.content import Content
+from lineart.artifacts.fetching import EMPTY, fetch
+from lineart.artifacts.place import Place
 from lineart.storage import recipe, tables
 from lineart.storage.errors import Conflict, IntegrityError, InvalidName, LineartError, NotFound, VerifyError
 from lineart.storage.pack import PackKind, encode
@@ -802,3 +806,30 @@ def test_a_git_repository_is_never_cleared(log, tmp_path, tree):
         logged.checkout(tmp_path / "repo", force=True)
     assert tree(tmp_path / "repo") == {".git/HEAD": b""}
     logged.download(tmp_path / "repo")
+
+
+class SlowPlace(Place):
+    """A place on a disk that is waited for; notes which threads write."""
+
+    threads: set[str]
+
+    def write_all(self, files):
+        time.sleep(0.06)
+        self.threads.add(threading.current_thread().name)
+        return super().write_all(files)
+
+
+def test_a_disk_that_is_waited_for_is_written_to_by_several_threads(store, make, tmp_path):
+    files = {f"d{number % 7}/{number:05d}": blake3(b"%d" % number).digest(length=9000) for number in range(1500)}
+    version = store.log(make(files=files))
+    told = []
+    content = Content(version.record.digest, store.engine.chunks)
+    with SlowPlace(tmp_path / "out") as place:
+        place.threads = set()
+        fetch(content.walk(), content.chunks, place, lambda *done: told.append(done))
+        place.settle()
+    out = tmp_path / "out"
+    assert {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*/*")} == files
+    assert [sum(column) for column in zip(*told, strict=True)] == [len(files), sum(map(len, files.values()))]
+    assert threading.current_thread().name in place.threads
+    assert len(place.threads) > 1

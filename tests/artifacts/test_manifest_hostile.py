@@ -220,6 +220,30 @@ def test_a_page_that_goes_on_past_an_item_that_ends_it_is_refused():
     refused_page(leaf(*map(item, paths)), match="goes on past an item")
 
 
+def ends_a_page(path):
+    return int.from_bytes(blake3(b"\0" + path.encode()).digest()[:4], "little") * 384 < 2**32
+
+
+def test_a_page_that_goes_on_is_refused_beside_an_honest_one_with_the_same_paths(pair):
+    paths = [f"{i:08d}" for i in range(10_000, 13_000)]
+    first = next(i for i, path in enumerate(paths) if i >= 140 and ends_a_page(path))
+    before = [path for path in paths[:first] if not ends_a_page(path)]
+    behind = [path for path in paths[first + 1 :] if not ends_a_page(path)][:1000]
+    assert len(before) > 127
+    store = Store()
+
+    def tree(paths):
+        pages = pair[0], leaf(*map(item, paths))
+        return Manifest(store.add(pack([1, 1, [store.above(page) for page in pages]])), store.get)
+
+    honest = [*before[:100], paths[first], *behind]  # none of a page's first 127 ends it
+    hostile = [*before, paths[first], *behind]
+    assert [one.path for one in diff(tree(behind), tree(honest))] == honest[:101]
+    for a, b in ((honest, hostile), (hostile, honest)):
+        with pytest.raises(IntegrityError, match="goes on past an item"):
+            list(diff(tree(a), tree(b)))
+
+
 def test_a_page_that_goes_on_past_a_mebibyte_is_refused():
     paths, number = [], 0
     while len(paths) < 257:

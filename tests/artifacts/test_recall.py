@@ -8,7 +8,7 @@ from blake3 import blake3
 
 import lineart
 from lineart.artifacts.content import Content
-from lineart.artifacts.download import chunks_of
+from lineart.artifacts.fetching import chunks_of
 from lineart.artifacts.recall import Recall
 from lineart.artifacts.stat_cache import Known, Origin, StatCache, clock
 from lineart.artifacts.tree import walk_tree
