@@ -3,7 +3,8 @@
 The public face of the part; it must not know where pages are kept: everything here is pure over "get pages by digest"
 and "put a page". Format: docs/format.md, "Manifest".
 
-- `build(entries, put)` makes a manifest of sorted entries, `edit(root, changes, get, put)` another one from it.
+- `build(entries, put)` makes a manifest of sorted entries, `edit(root, changes, get, put)` another one from it;
+  `overlay(old, removed, new)` gives the entries of that one where the changes are more than memory should hold.
 - `Manifest(root, get)` reads one: `walk`, `lookup`, `children`, `pages`.
 - `diff(a, b)` yields what differs, `renames(changes)` pairs what only moved.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 from .entry import EXTERNAL, FILE, Entry, External
 from .manifest_build import Root, build
 from .manifest_diff import Change, Rename, diff, renames
-from .manifest_edit import edit
+from .manifest_edit import edit, overlay
 from .manifest_page import GetPages, PutPage
 from .manifest_read import Folder, Manifest
 
@@ -32,5 +33,6 @@ __all__ = [
     "build",
     "diff",
     "edit",
+    "overlay",
     "renames",
 ]

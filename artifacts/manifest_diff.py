@@ -5,14 +5,21 @@ Knows how to pair pages and entries; must not know where versions come from or h
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import chain, compress, count
+from operator import ne
 from typing import NamedTuple, cast
 
-from .entry import Entry
-from .manifest_page import PageReader, Place, child_places
+from .entry import Entry, path_of
+from .manifest_page import Item, PageReader, Place, child_place
 from .manifest_read import Manifest
 
 __all__ = ["Change", "Rename", "diff", "renames"]
+
+
+Opened = tuple[Place, int, Sequence[Item]]
 
 
 class Change(NamedTuple):
@@ -41,41 +48,71 @@ def diff(a: Manifest, b: Manifest) -> Iterator[Change]:
     old, new = [a.top], [b.top]
     old_level, new_level = a.reader.one(a.top)[0], b.reader.one(b.top)[0]
     while old_level or new_level:
-        level = max(old_level, new_level)
-        if old_level == level:
-            old, old_level = _below(a.reader, old), level - 1
-        if new_level == level:
-            new, new_level = _below(b.reader, new), level - 1
         if old_level == new_level:
-            shared = {place.digest for place in old} & {place.digest for place in new}
-            old = [place for place in old if place.digest not in shared]
-            new = [place for place in new if place.digest not in shared]
-    yield from _changes(_entries(a.reader, old), _entries(b.reader, new))
-
-
-def _below(reader: PageReader, places: Sequence[Place]) -> list[Place]:
-    return [below for place, level, items in reader.fetch(places) for below in child_places(place, level, items)]
-
-
-def _entries(reader: PageReader, leaves: Sequence[Place]) -> Iterator[Entry]:
-    for _, _, items in reader.fetch(leaves):
-        yield from cast("Sequence[Entry]", items)
-
-
-def _changes(old: Iterator[Entry], new: Iterator[Entry]) -> Iterator[Change]:
-    before, after = next(old, None), next(new, None)
-    while before is not None or after is not None:
-        if after is None or (before is not None and before.path < after.path):
-            assert before is not None
-            yield Change(before.path, before, None)
-            before = next(old, None)
-        elif before is None or after.path < before.path:
-            yield Change(after.path, None, after)
-            after = next(new, None)
+            passed: set[str] = set()  # most paths are in both, and hashing them is what reading a page costs
+            above, beside = list(a.reader.fetch(old, passed=passed)), list(b.reader.fetch(new, passed=passed))
+            shared = _named(above) & _named(beside)
+            old, new = _below(above, shared), _below(beside, shared)
+            old_level, new_level = old_level - 1, new_level - 1
+        elif old_level > new_level:
+            old, old_level = _below(a.reader.fetch(old), {place.digest for place in new}), old_level - 1
         else:
-            if before != after:
-                yield Change(before.path, before, after)
-            before, after = next(old, None), next(new, None)
+            new, new_level = _below(b.reader.fetch(new), {place.digest for place in old}), new_level - 1
+    passed = set()
+    yield from _changes(_leaves(a.reader, old, passed), _leaves(b.reader, new, passed))
+
+
+def _named(opened: Iterable[Opened]) -> set[bytes]:
+    """Return the digests of the pages right below pages."""
+    return {item.digest for _, _, items in opened for item in items}
+
+
+def _below(opened: Iterable[Opened], but: AbstractSet[bytes]) -> list[Place]:
+    """Return the places of the pages right below pages, but for those of some digests."""
+    return [
+        child_place(place, level, items, index)
+        for place, level, items in opened
+        for index, item in enumerate(items)
+        if item.digest not in but
+    ]
+
+
+def _leaves(reader: PageReader, places: Sequence[Place], passed: set[str]) -> Iterator[Sequence[Entry]]:
+    for _, _, items in reader.fetch(places, passed=passed):
+        yield cast("Sequence[Entry]", items)
+
+
+def _changes(old: Iterator[Sequence[Entry]], new: Iterator[Sequence[Entry]]) -> Iterator[Change]:
+    """Compare leaves stretch by stretch: each goes as far as the page that ends first."""
+    before: Sequence[Entry] = ()
+    after: Sequence[Entry] = ()
+    while (before := before or next(old, ())) and (after := after or next(new, ())):
+        until = min(before[-1].path, after[-1].path)
+        gone, come = bisect_right(before, until, key=path_of), bisect_right(after, until, key=path_of)
+        yield from _differing(before[:gone], after[:come])
+        before, after = before[gone:], after[come:]
+    for rest in chain([before], old):
+        yield from [Change(entry.path, entry, None) for entry in rest]
+    for rest in chain([after], new):
+        yield from [Change(entry.path, None, entry) for entry in rest]
+
+
+def _differing(old: Sequence[Entry], new: Sequence[Entry]) -> Iterator[Change]:
+    """Compare entries of one stretch of paths; what is alike at its start and end is passed over at once."""
+    start = _alike(old, new)
+    old, new = old[start:], new[start:]
+    rest = _alike(old[::-1], new[::-1])
+    before = {entry.path: entry for entry in old[: len(old) - rest]}
+    after = {entry.path: entry for entry in new[: len(new) - rest]}
+    for path in sorted({**before, **after}):
+        was, now = before.get(path), after.get(path)
+        if was != now:
+            yield Change(path, was, now)
+
+
+def _alike(old: Sequence[Entry], new: Sequence[Entry]) -> int:
+    """Return how many entries are the same from the start on."""
+    return next(compress(count(), map(ne, old, new)), min(len(old), len(new)))
 
 
 def renames(changes: Iterable[Change]) -> list[Rename]:

@@ -6,7 +6,7 @@ docs/format.md, "Manifest".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Annotated, NamedTuple
 
@@ -47,6 +47,7 @@ MAX_BYTES = 1 << 20  # a page ends after the item with which its items come to t
 MAX_PAGE = MAX_BYTES + (1 << 15)  # no item can be longer than 32 KiB
 MAX_LEVEL = 15
 THRESHOLD = -(-(1 << 32) // 384)
+PASSED = 4 * MAX_ITEMS  # paths known to end no page that are kept: those of pages side by side in two trees
 BATCH = 64  # pages asked for in one call: bounds memory, hides latency
 
 PutPage = Callable[[bytes, bytes], None]
@@ -116,10 +117,20 @@ def first_end(level: int, items: Sequence[Item], start: int, stop: int) -> int:
     Only items start … stop - 1 are looked at. An item ends a page when `blake3(level byte ‖ path)`, first four bytes
     little-endian, is below 2³²/384, once the page holds 128 items.
     """
-    level_byte = bytes([level])
     start = max(start, MIN_ITEMS - 1)
-    for count, item in enumerate(items[start:stop], start=start + 1):
-        digest = blake3(level_byte + item.path.encode()).digest()
+    count = _first_low(level, map(path_of, items[start:stop]))
+    return start + count if count else 0
+
+
+def _first_low(level: int, paths: Iterable[str]) -> int:
+    """Return how many paths there are up to the first whose hash ends a page; 0 if there is none."""
+    level_byte = bytes([level])
+    hasher = blake3()  # one used again costs half of what making one a path does
+    reset, update, finish = hasher.reset, hasher.update, hasher.digest
+    for count, path in enumerate(paths, start=1):
+        reset()
+        update(level_byte + path.encode())
+        digest = finish()
         # The threshold is below 2**24, so the fourth byte settles nearly every case.
         if not digest[3] and int.from_bytes(digest[:4], "little") < THRESHOLD:
             return count
@@ -164,24 +175,32 @@ class PageReader:
         self._get = get
         self._kept: dict[Place, tuple[int, Sequence[Item]]] = {}
 
-    def fetch(self, places: Sequence[Place], batch: int = BATCH) -> Iterator[tuple[Place, int, Sequence[Item]]]:
-        """Yield (place, level, items) for each place in order; each batch of pages is asked for in one call."""
+    def fetch(
+        self, places: Sequence[Place], batch: int = BATCH, passed: set[str] | None = None
+    ) -> Iterator[tuple[Place, int, Sequence[Item]]]:
+        """Yield (place, level, items) for each place in order; each batch of pages is asked for in one call.
+
+        `passed` is for who reads pages of one level that have paths in common: it holds paths of that level whose
+        hashes were seen to end no page, and what is hashed is added. It stays bounded.
+        """
         for start in range(0, len(places), batch):
             opened = [(place, self._kept.get(place)) for place in places[start : start + batch]]
             wanted = [place.digest for place, kept in opened if kept is None]
             pages = dict(self._get(wanted)) if wanted else {}
             for place, kept in opened:
-                level, items = kept or self._open(place, pages)
+                level, items = kept or self._open(place, pages, passed)
                 yield place, level, items
 
     def one(self, place: Place) -> tuple[int, Sequence[Item]]:
         """Return (level, items) of one page."""
         return self._kept.get(place) or self._open(place, self._get([place.digest]))
 
-    def _open(self, place: Place, pages: Mapping[bytes, bytes]) -> tuple[int, Sequence[Item]]:
+    def _open(
+        self, place: Place, pages: Mapping[bytes, bytes], passed: set[str] | None = None
+    ) -> tuple[int, Sequence[Item]]:
         if place.digest not in pages:
             raise _damaged(place, "it is missing")
-        opened = _parse(place, pages[place.digest])
+        opened = _parse(place, pages[place.digest], passed)
         if opened[0]:
             if len(self._kept) >= self.KEEP:
                 self._kept.clear()
@@ -189,7 +208,7 @@ class PageReader:
         return opened
 
 
-def _parse(place: Place, page: bytes) -> tuple[int, Sequence[Item]]:
+def _parse(place: Place, page: bytes, passed: set[str] | None) -> tuple[int, Sequence[Item]]:
     """Decode a page and check it against every rule that can be seen in it and in its place."""
     if len(page) > MAX_PAGE:
         raise _damaged(place, f"it has {len(page)} bytes, more than a page can have")
@@ -211,7 +230,7 @@ def _parse(place: Place, page: bytes) -> tuple[int, Sequence[Item]]:
     if isinstance(parsed, _Leaf) and (wrong := misfit(parsed.items)) is not None:
         raise _damaged(place, f"the entry {shown(wrong.path)} mixes the fields of a file and of an external entry")
     _check_totals(place, level, items)
-    _check_cuts(place, level, items, len(page))
+    _check_cuts(place, level, items, len(page), passed)
     return level, items
 
 
@@ -238,16 +257,29 @@ def _check_totals(place: Place, level: int, items: Sequence[Item]) -> None:
         raise _damaged(place, f"it holds {entries} entries and {size} bytes, its parent says {said}")
 
 
-def _check_cuts(place: Place, level: int, items: Sequence[Item], size: int) -> None:
+def _check_cuts(place: Place, level: int, items: Sequence[Item], size: int, passed: set[str] | None) -> None:
     """Check that a page of `size` bytes ends at the first item that ends it; a level's last page may end before."""
     count = len(items)
     filled = size - (4 if count < 16 else 6)  # without what stands before the items
-    if first_end(level, items, 0, count - 1):
+    if _goes_on(level, items, passed):
         raise _damaged(place, "it goes on past an item that ends a page")
     if filled >= MAX_BYTES and filled - len(_encode(items[-1])) >= MAX_BYTES:
         raise _damaged(place, "it goes on past the bytes that end a page")
     if not (place.last or count == MAX_ITEMS or filled >= MAX_BYTES or first_end(level, items, count - 1, count)):
         raise _damaged(place, "it ends where no page ends")
+
+
+def _goes_on(level: int, items: Sequence[Item], passed: set[str] | None) -> bool:
+    """Whether an item before the last one ends the page by its path's hash."""
+    if passed is None:
+        return first_end(level, items, 0, len(items) - 1) > 0
+    fresh = set(map(path_of, items[MIN_ITEMS - 1 : -1])) - passed
+    if _first_low(level, fresh):
+        return True
+    if len(passed) > PASSED:
+        passed.clear()
+    passed |= fresh
+    return False
 
 
 def end_by_bytes(encoded: Sequence[bytes]) -> int:

@@ -64,7 +64,7 @@ class Marks:
         return self._database.execute("INSERT OR IGNORE INTO followed VALUES (?)", (digest,)).rowcount == 1
 
     def follow_anew(self) -> None:
-        """Forget what was followed, but not what is marked: a way was broken off, and what lies behind it is unknown."""
+        """Forget what was followed, but not what is marked: a way was broken off, and what lies behind is unknown."""
         self._database.execute("DELETE FROM followed")
 
     def begin_again(self) -> None:

@@ -232,12 +232,20 @@ class Session:
         numbers = self._database.write(partial(self._announce, packs=packs))
         self._live()
         for pack in packs:
-            self._chunks.backend.put(pack_key(pack.kind, pack.id), pack.parts)
+            self._chunks.backend.put(pack_key(pack.kind, pack.id), self._parts(pack))
         self._database.write(partial(self._index, packs=packs, numbers=numbers))
         with self._lock:
             self._relied.update(numbers)
             for pack in packs:
                 self._pending.difference_update([slot.digest for slot in pack.slots])
+
+    def _parts(self, pack: SealedPack) -> Sequence[bytes | memoryview]:
+        """Return what is to be sent of a pack; it is in memory once."""
+        if not self._chunks.backend.gathers:
+            return pack.parts
+        whole = [b"".join(pack.parts)]
+        pack.parts.clear()
+        return whole
 
     def _announce(self, tx: Transaction, packs: Sequence[SealedPack]) -> list[int]:
         if not self._registered:

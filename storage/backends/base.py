@@ -75,6 +75,11 @@ class Backend(ABC):
         return 3
 
     @property
+    def gathers(self) -> bool:
+        """Whether an object is sent from one piece of memory: who has it in parts joins them, and lets go of them."""
+        return False
+
+    @property
     def span(self) -> int:
         """Bytes that one read should bring where more is wanted: few where they fit into a processor's cache."""
         return 2 << 20

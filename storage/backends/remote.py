@@ -49,6 +49,11 @@ class RemoteBackend(Backend):
         return 8
 
     @property
+    def gathers(self) -> bool:
+        """The libraries of clouds take one piece."""
+        return True
+
+    @property
     def span(self) -> int:
         """Much, for each request is waited for."""
         return 8 << 20

@@ -55,6 +55,11 @@ class RetryingBackend(Backend):
         return self.inner.parallelism
 
     @property
+    def gathers(self) -> bool:
+        """What the inner backend says."""
+        return self.inner.gathers
+
+    @property
     def span(self) -> int:
         """What the inner backend says."""
         return self.inner.span

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from lineart.storage import tables
+from lineart.storage.backends.memory import MemoryBackend
 from lineart.storage.chunks import ChunkStore
 from lineart.storage.errors import Conflict, LineartError, StoreUnavailable
 from lineart.storage.layout import parse_pack_key
@@ -558,3 +559,28 @@ def test_packs_in_the_bucket_read_back_by_their_footers(quick, bench):
     assert {slot.digest for slot in slots} == {bench.name(one) for one in contents}
     size = quick.database.read(lambda c: c.execute(select(bench.pack.c.size)).scalar_one())
     assert size == len(raw)
+
+
+class Gathering(MemoryBackend):
+    """A place that takes one piece of memory; notes the number of parts of each object."""
+
+    gathers = True
+    counts: tuple[int, ...] = ()
+
+    def put(self, key, parts):
+        if parse_pack_key(key):
+            self.counts += (len(parts),)
+        super().put(key, parts)
+
+
+@pytest.mark.parametrize(("gathers", "parts"), [(True, 1), (False, 3 + 3)])
+def test_a_pack_is_joined_where_the_place_takes_one_piece(bench, tmp_path, gathers, parts):
+    backend = Gathering("gathering")
+    backend.gathers = gathers
+    engine = bench.create(f"sqlite:///{tmp_path}/store.db", backend)
+    with engine.session() as session:
+        session.add(bench.coded(*(bench.data(seed) for seed in range(3))), DATA)
+        commit(engine, session)
+    assert backend.counts == (parts,)
+    assert engine.chunks.get(bench.name(bench.data(2))) == bench.data(2)
+    engine.close()
