@@ -55,7 +55,7 @@ class Catalog:
         `project` is where a bare name is looked for first; with `guess`, which is not for who is about to write, a name
         that is absent there and exists in exactly one other project is taken from it.
         """
-        return self.engine.database.read(lambda connection: self._resolve(connection, ref, project, guess=guess))
+        return self.engine.database.read(lambda connection: self.resolve_in(connection, ref, project, guess=guess))
 
     def records(self, ids: Iterable[int]) -> dict[int, VersionRecord]:
         """Return versions by row id."""
@@ -74,7 +74,7 @@ class Catalog:
         """Return every version of a collection in the order of their numbers, deleted ones included."""
 
         def work(connection: Connection) -> list[VersionRecord]:
-            return read_versions(connection, self._find_collection(connection, ref, project))
+            return read_versions(connection, self.find_collection(connection, ref, project))
 
         return self.engine.database.read(work)
 
@@ -90,7 +90,7 @@ class Catalog:
         """Return the events of a collection, oldest first; with `alias`, those that moved it."""
 
         def work(connection: Connection) -> list[Event]:
-            return read_history(connection, self._find_collection(connection, ref, project), alias)
+            return read_history(connection, self.find_collection(connection, ref, project), alias)
 
         return self.engine.database.read(work)
 
@@ -99,7 +99,7 @@ class Catalog:
         ref = Ref(version.project, version.collection)
 
         def work(connection: Connection) -> list[Event]:
-            found = self._find_collection(connection, ref, version.project)
+            found = self.find_collection(connection, ref, version.project)
             moves = [last_move(connection, found, one) for one in version.aliases if one != LATEST]
             return [one for one in moves if one is not None]
 
@@ -211,14 +211,15 @@ class Catalog:
         data = {"project": record.project, "collection": record.collection, "number": record.number, **changes}
         tx.record("version.edited", f"{record.project}/{record.collection}", data)
 
-    def _resolve(self, connection: Connection, ref: Ref, project: str, *, guess: bool) -> VersionRecord:
-        collection = self._find_collection(connection, ref, project, guess=guess)
+    def resolve_in(self, connection: Connection, ref: Ref, project: str, *, guess: bool = True) -> VersionRecord:
+        """Do what `resolve` does within somebody's transaction."""
+        collection = self.find_collection(connection, ref, project, guess=guess)
         found = _choose(connection, collection, ref)
         if found is None:
             raise absent_version(connection, collection, ref)
         return read_records(connection, [found])[found]
 
-    def _find_collection(self, connection: Connection, ref: Ref, project: str, *, guess: bool = True) -> int:
+    def find_collection(self, connection: Connection, ref: Ref, project: str, *, guess: bool = True) -> int:
         """Return the row id of the collection that a ref names, by the rule for bare names."""
         joined = _collection.join(_project, _project.c.id == _collection.c.project)
         wanted = select(_collection.c.id, _project.c.key, _project.c.name).select_from(joined)

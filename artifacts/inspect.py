@@ -1,99 +1,105 @@
 """Checking versions: whether every page, recipe and chunk that a version needs is still there.
 
-Knows versions and content, and hands the rest to storage. Changes nothing.
+Knows versions, and hands packs to storage and trees to `losses`. Changes nothing.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
 from ..storage.check import CheckReport, SoundChunks, check_journal, check_marker, check_packs, read_chunks
-from ..storage.errors import IntegrityError
-from ..storage.tables import rows
+from ..storage.marks import Marks
+from ..storage.verify import share_of
 from . import tables
 from .catalog import Catalog
-from .download import chunks_of
-from .entry import EXTERNAL, Entry, shown
-from .manifest import Manifest
+from .losses import Loss, Losses, promoted_first
 from .records import VersionRecord
+from .roots import Named
 from .upload import Progress
 
-__all__ = ["check_store"]
+__all__ = ["StoreReport", "check_store", "count_named", "walk_versions"]
 
-BATCH = 4096  # entries whose chunks are looked up at once
-PIECES = 65_536  # chunks that are
-_version = rows(tables.Version)
+BATCH = 500  # versions whose records are held
+PURGED = "purged"
+SEEDS = 1000  # there are so many: few enough to be typed again
+_version, _alias = tables.version, tables.alias
 
 
-def check_store(catalog: Catalog, *, read_data: bool = False, progress: Progress | None = None) -> CheckReport:
-    """Check a whole store: packs, index, journal, and every version that is not purged."""
-    report = CheckReport()
+@dataclass(slots=True)
+class StoreReport(CheckReport):
+    """What a check of a whole store found; `lost` says by version and path what people miss, promoted versions first.
+
+    Of a check that read a share of the bytes, `seed` says which.
+    """
+
+    lost: list[Loss] = field(default_factory=list)
+    seed: int | None = None
+
+
+def check_store(
+    catalog: Catalog,
+    *,
+    read_data: bool | float = False,
+    seed: int | None = None,
+    named: Sequence[Named] = (),
+    progress: Progress | None = None,
+) -> StoreReport:
+    """Check a whole store: packs, index, journal, and every version that is not purged; `named` are chunks of others.
+
+    `read_data` is the share of the bytes that is read, too. InvalidInput where it is not 0 to 1.
+    """
+    report = StoreReport()
     engine = catalog.engine
+    if read_data:
+        share_of([], float(read_data))  # refused before the work, not after
+        report.seed = None if read_data == 1 else secrets.randbelow(SEEDS) if seed is None else seed
     sound = SoundChunks(engine.chunks)
     check_marker(engine, report)
     check_journal(engine, report)
     packs = check_packs(engine, report, sound)
     if read_data:
-        read_chunks(engine, report, sound, packs)
-    wanted = select(_version.c.id).where(_version.c.state != "purged").order_by(_version.c.id)
-    ids = engine.database.read(lambda connection: connection.execute(wanted).scalars().all())
-    for version in catalog.records(ids).values():
-        _check_version(sound, version, report)
-        report.versions += 1
-        if progress is not None:
-            progress(1, version.size)
+        read_chunks(engine, report, sound, share_of(packs, float(read_data), report.seed or 0))
+    with Marks() as seen, Marks() as lost:
+        losses = Losses(sound, seen, lost)
+        for version in walk_versions(catalog, losses):
+            report.versions += 1
+            if progress is not None:
+                progress(1, version.size)
+        absent = count_named(catalog, losses, named)
+    report.lost = losses.found
+    for one in losses.found:
+        aliases = f" ({', '.join(one.aliases)})" if one.aliases else ""
+        report.wrong(one.where, one.what + aliases)
+    if losses.more:
+        report.wrong("versions", f"{losses.more:,} more losses are not listed")
+    if absent:
+        report.wrong("runs", f"{absent} chunks that runs name are lost: uncommitted changes, or lists of packages")
     return report
 
 
-def _check_version(sound: SoundChunks, version: VersionRecord, report: CheckReport) -> None:
-    manifest = Manifest(version.digest, sound.get_many)
-    count = size = 0
-    try:
-        batch: list[Entry] = []
-        for entry in manifest.walk():
-            count += 1
-            size += entry.size
-            batch.append(entry)
-            if len(batch) >= BATCH:
-                _check_entries(sound, version, batch, report)
-                batch = []
-        _check_entries(sound, version, batch, report)
-    except IntegrityError as error:
-        report.wrong(version.ref, str(error))
-        return
-    if (count, size) != (version.file_count, version.size):
-        report.wrong(
-            version.ref,
-            f"its manifest has {count} entries and {size} bytes, {version.file_count} and {version.size} were logged",
-        )
+def walk_versions(catalog: Catalog, losses: Losses) -> Iterator[VersionRecord]:
+    """Walk and yield every version that is not purged, those first that have an alias which somebody chose."""
+    wanted = select(_version.c.id, _alias.c.key).outerjoin(_alias, _alias.c.version == _version.c.id)
+    kept = wanted.where(_version.c.state != PURGED).order_by(_version.c.id)
+    rows = catalog.engine.database.read(lambda connection: connection.execute(kept).all())
+    ids = promoted_first((row.id, row.key) for row in rows)
+    for start in range(0, len(ids), BATCH):
+        for version in catalog.records(ids[start : start + BATCH]).values():
+            before = len(losses.found), losses.more
+            losses.walk(version)
+            if (len(losses.found), losses.more) != before and catalog.records([version.id])[version.id].state == PURGED:
+                del losses.found[before[0] :]  # a collector was faster: nobody misses it
+                losses.more = before[1]
+            yield version
 
 
-def _check_entries(sound: SoundChunks, version: VersionRecord, entries: list[Entry], report: CheckReport) -> None:
-    """Look up the chunks of some entries, and name the paths that lost any."""
-    counted: Counter[str] = Counter()
-    lost: Counter[str] = Counter()
-    pieces = _pieces(sound, version, entries, report)
-    while part := list(islice(pieces, PIECES)):
-        found = sound.locate({digest for _, digest, _ in part})
-        counted.update(path for path, _, _ in part)
-        lost.update(path for path, digest, size in part if digest not in found or found[digest].size != size)
-    for path, count in lost.items():
-        report.wrong(f"{version.ref}/{path}", f"{count} of {counted[path]} chunks of {shown(path)} are lost")
-
-
-def _pieces(
-    sound: SoundChunks, version: VersionRecord, entries: list[Entry], report: CheckReport
-) -> Iterator[tuple[str, bytes, int]]:
-    """Yield path, digest and size of every chunk of some entries; what breaks a recipe is reported."""
-    for entry in entries:
-        if entry.kind == EXTERNAL:
-            continue
-        try:
-            for digest, size in chunks_of(entry, sound):
-                yield entry.path, digest, size
-        except IntegrityError as error:
-            report.wrong(f"{version.ref}/{entry.path}", str(error))
+def count_named(catalog: Catalog, losses: Losses, named: Sequence[Named]) -> int:
+    """Return how many chunks that something besides versions names are lost."""
+    count = 0
+    for one in named:
+        count += losses.require(catalog.engine.database.read(lambda connection, one=one: set(one(connection))))  # type: ignore[misc]
+    return count

@@ -135,10 +135,14 @@ def restore_version(catalog: Catalog, version: VersionRecord, *, reason: str | N
 
 def _was_latest(connection: Connection, collection: CollectionRow, version: VersionRecord) -> bool:
     """Whether a deletion took `latest` from a version, and nothing was logged since."""
+    here = _event.c.subject == collection.subject
+    deletion = select(func.max(_event.c.seq)).where(  # their order tells, not their times: a clock may go back
+        here, _event.c.kind == "version.deleted", _event.c.data.contains(f'"number":{version.number},')
+    )
     moves = select(_event.c.data, _event.c.reason).where(
-        _event.c.subject == collection.subject,
+        here,
         _event.c.kind.in_(("alias.set", "alias.removed")),
-        _event.c.time >= version.deleted,
+        _event.c.seq > deletion.scalar_subquery(),
         _event.c.data.contains(f'"alias":"{LATEST}"'),
     )
     found = connection.execute(moves.order_by(_event.c.seq)).all()

@@ -11,6 +11,7 @@ where they are on PATH. `--all` adds the other benchmarks, each of which is a pr
     python -m benchmarks.manifest   the list of a million files alone, its pages in memory
     python -m benchmarks.million    a version of a million files in a store on disk
     python -m benchmarks.versions   a store of 100,000 versions
+    python -m benchmarks.lineage    questions of graphs of 200,000 nodes
     python -m benchmarks.large      ten million entries, a file of 20 GiB; takes long, and never part of --all
 
 The work folder should be on tmpfs, so that a disk's noise stays out. Every figure has its target beside it. With
@@ -19,7 +20,7 @@ The work folder should be on tmpfs, so that a disk's noise stays out. Every figu
 
 from __future__ import annotations
 
-from . import inside, manifest, million, s3, versions, whole
+from . import inside, lineage, manifest, million, s3, versions, whole
 from .report import (
     Measure,
     Report,
@@ -34,7 +35,7 @@ from .report import (
 from .systems import SYSTEMS
 
 ALWAYS: tuple[Measure, ...] = (whole.measure_start_up, whole.measure, inside.measure)
-MORE: tuple[Measure, ...] = (s3.measure, manifest.measure, million.measure, versions.measure)
+MORE: tuple[Measure, ...] = (s3.measure, manifest.measure, million.measure, versions.measure, lineage.measure)
 
 
 def main() -> None:

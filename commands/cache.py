@@ -81,11 +81,7 @@ def prune_kept(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove the shared files that nothing links to, and all blocks; what is wanted again is fetched again.
-
-    With --to, only the blocks that were used longest ago are removed. While a download places links, nothing is removed
-    without --to.
-    """
+    """Remove shared files that nothing links to, and blocks; what is wanted again is fetched again."""
     from ..artifacts.shared import prune, usage
     from ..settings import parse_size
 

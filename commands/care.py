@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import re
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ..display import count_of
 from ..lineage.printing import print_size
 from .invocation import AsJson, invocation
+from .mended import loss_json, mended_json, print_mended
+from .removal import Yes, require_yes
 
 if TYPE_CHECKING:
+    from ..artifacts.inspect import StoreReport
     from ..display import Screen
-    from ..storage.check import CheckReport
 
 __all__ = ["register"]
 
 DAMAGED = 5
 _PANEL = "Make and keep stores"
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
+ReadData = Annotated[
+    str | None,
+    typer.Option("--read-data", metavar="[N%]", help="Read and verify every byte, too, or a share of them."),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     app.command("init", rich_help_panel=_PANEL)(init)
-    app.command("check", rich_help_panel=_PANEL)(check)
+    app.command("check", cls=_Share, rich_help_panel=_PANEL)(check)
     app.command("demo", rich_help_panel=_PANEL)(demo)
-    mending = typer.Typer(help="Mend what is broken: database.", rich_markup_mode="rich")
+    mending = typer.Typer(help="Mend what is broken: index, database.", rich_markup_mode="rich")
     mending.callback()(repair)
+    mending.command("index", cls=_Share)(repair_index)
     mending.command("database")(repair_database)
     app.add_typer(mending, name="repair", rich_help_panel=_PANEL)
 
@@ -56,35 +67,64 @@ def init(
     report_founding(call.screen, found, as_json=as_json)
 
 
+class _Share(TyperCommand):
+    """A command whose `--read-data` may stand alone: it means all then."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give the option its value where it has none."""
+        given = [
+            "--read-data=100%" if one == "--read-data" and not _SHARE.fullmatch(after) else one
+            for one, after in zip_longest(args, args[1:], fillvalue="")
+        ]
+        return super().parse_args(ctx, given)
+
+
 def check(
     context: typer.Context,
-    read_data: Annotated[bool, typer.Option("--read-data", help="Read and verify every byte, too.")] = False,
+    read_data: ReadData = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Which share: consecutive numbers read consecutive ones; else any.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify that everything is there, and is what it says; exits with 5 where something is damaged."""
     call = invocation(context)
+    share = _share(read_data)
     with call.open() as store:
         versions = sum(one.versions for one in store.collections())
         with call.watched(store, versions):
-            report = store.check(read_data=read_data)
+            report = store.check(read_data=share, seed=seed)
     if as_json:
         call.screen.document(_document(report))
     else:
-        _print(report, call.screen, read_data=read_data)
+        _print(report, call.screen, read_data=bool(share))
     if not report.clean:
         raise typer.Exit(DAMAGED)
+
+
+def _share(text: str | None) -> float:
+    """Read how much is to be read, as a share of 1."""
+    if text is None:
+        return 0.0
+    found = _SHARE.fullmatch(text)
+    share = float(found[1]) / 100 if found else 0.0
+    if not 0 < share <= 1:
+        raise typer.BadParameter(f"{text} is no share: give 5% or 0.5%, or nothing for all", param_hint="--read-data")
+    return share
 
 
 def repair() -> None:
     """Mend what is broken."""
 
 
-def repair_database(context: typer.Context, as_json: AsJson = False) -> None:
+def repair_database(context: typer.Context, yes: Yes = False, as_json: AsJson = False) -> None:
     """Rebuild a lost or outdated database from the bucket; deletes nothing, and may be interrupted and repeated."""
     from ..store import repair as mend
 
     call = invocation(context)
-    found = mend(call.settings())
+    settings = call.settings()
+    require_yes(call, f"make the database of {settings.url} know all that the bucket holds?", yes=yes, instead="")
+    found = mend(settings)
     if as_json:
         damaged = [{"where": where, "what": what} for where, what in found.damaged]
         call.screen.document({"events": found.events, "packs": found.packs, "chunks": found.chunks, "damaged": damaged})
@@ -98,7 +138,35 @@ def repair_database(context: typer.Context, as_json: AsJson = False) -> None:
         raise typer.Exit(DAMAGED)
 
 
-def _document(report: CheckReport) -> dict[str, object]:
+def repair_index(
+    context: typer.Context,
+    sources: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FOLDER", help="Files that may hold what is lost; they are only read."),
+    ] = None,
+    read_data: ReadData = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which share: consecutive numbers read consecutive ones.")] = 0,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Mend the index, set damaged packs aside, heal what can be healed; exits with 5 where something is lost."""
+    call = invocation(context)
+    share = _share(read_data)
+    with call.open() as store:
+        more = f", read {read_data} of the bytes" if share else ""
+        task = f"compare the index of {store.url} with its packs{more}, and mend what differs"
+        require_yes(call, f"{task}? Damaged packs are set aside; no object is deleted.", yes=yes, instead="")
+        with call.watched(store):
+            found = store.repair_index(sources, read_data=share, seed=seed)
+    if as_json:
+        call.screen.document(mended_json(found))
+    else:
+        print_mended(found, call.screen)
+    if not found.whole:
+        raise typer.Exit(DAMAGED)
+
+
+def _document(report: StoreReport) -> dict[str, object]:
     return {
         "clean": report.clean,
         "versions": report.versions,
@@ -106,12 +174,15 @@ def _document(report: CheckReport) -> dict[str, object]:
         "chunks": report.chunks,
         "events": report.events,
         "read_bytes": report.read_bytes,
+        "pack_bytes": report.pack_bytes,
+        "seed": report.seed,
         "problems": [{"where": one.where, "what": one.what} for one in report.problems],
         "notes": report.notes,
+        "lost": [loss_json(one) for one in report.lost],
     }
 
 
-def _print(report: CheckReport, screen: Screen, *, read_data: bool) -> None:
+def _print(report: StoreReport, screen: Screen, *, read_data: bool) -> None:
     if not screen.terminal:
         for problem in report.problems:
             screen.tabbed(["problem", problem.where, problem.what])
@@ -129,12 +200,13 @@ def _print(report: CheckReport, screen: Screen, *, read_data: bool) -> None:
         count_of(report.events, "event"),
     ]
     if read_data:
-        counts.append(f"{print_size(report.read_bytes)} read")
+        share = f" of {print_size(report.pack_bytes)} (seed {report.seed})" if report.seed is not None else ""
+        counts.append(f"{print_size(report.read_bytes)}{share} read")
     if report.clean:
         screen.remark(f"{', '.join(counts)}: nothing is wrong")
     else:
         content = any("/" in one.where for one in report.problems)  # a pack, or a version's file
-        advice = "; logging the good files again mends their content" if content else ""
+        advice = "; `art repair index` mends what it can, and logging the good files again the rest" if content else ""
         screen.error(f"{count_of(len(report.problems), 'problem')} in {', '.join(counts)}{advice}")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..artifacts.artifact import Artifact
 from ..artifacts.commit import Outcome, Proposal, commit_draft
-from ..artifacts.ref import Ref, check_alias, check_tag, fold_name
+from ..artifacts.ref import Ref, check_alias, check_tag
 from ..display import Screen, count_of
 from ..environment import captures_nothing, inherited_run
 from ..lineage.printing import print_size
@@ -93,26 +93,17 @@ def log_path(call: Invocation, store: Store, request: Request) -> Outcome:
     proposal = Proposal(
         project=project,
         name=target.name,
-        type=request.type or _type_of(store, project, target.name) or TYPE,
+        type=request.type or store.catalog.type_of(project, target.name) or TYPE,
         draft=content,
         description=request.description,
         metadata=dict(draft.metadata),
         aliases=request.aliases,
         tags=request.tags,
     )
-    size = sum(one.size for one in content.sources.values())
-    with call.watched(store, len(content.sources), size):
+    with call.watched(store, *content.totals()):
         if request.use or inherited_run() is not None:
             return _log_as_run(store, proposal, request.use)
-        return commit_draft(store.catalog, proposal, None, store.progress(f"log {target.name}"))
-
-
-def _type_of(store: Store, project: str, name: str) -> str | None:
-    """Return the type of a collection that exists."""
-    for one in store.collections(project):
-        if fold_name(one.name) == fold_name(name):
-            return one.type
-    return None
+        return commit_draft(store.catalog, proposal, None, store.progress(f"log {target.name}"), store.stat_cache)
 
 
 def _log_as_run(store: Store, proposal: Proposal, inputs: Sequence[str]) -> Outcome:
@@ -131,7 +122,7 @@ def _log_as_run(store: Store, proposal: Proposal, inputs: Sequence[str]) -> Outc
         for ref in inputs:
             run.use_artifact(ref)
         also: Also = store.ledger.produced(run.id, proposal.metadata, lambda: None)
-        return commit_draft(store.catalog, proposal, also, store.progress(f"log {proposal.name}"))
+        return commit_draft(store.catalog, proposal, also, store.progress(f"log {proposal.name}"), store.stat_cache)
 
 
 def report_outcome(screen: Screen, outcome: Outcome, request: Request, *, as_json: bool) -> None:

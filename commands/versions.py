@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,15 @@ ReadRef = Annotated[
 ]
 COPY = 1 << 20  # bytes
 _MAKE, _LOOK = "Make and fetch versions", "Look around"
+
+
+class Way(StrEnum):
+    """How files come to their place."""
+
+    copy = "copy"
+    reflink = "reflink"
+    hardlink = "hardlink"
+    symlink = "symlink"
 
 
 def register(app: typer.Typer) -> None:
@@ -99,11 +109,15 @@ def get(
         ),
     ] = None,
     path: Annotated[str | None, typer.Option(metavar="PREFIX", help="Only this file or folder of it.")] = None,
+    link: Annotated[
+        Way, typer.Option(help="Copies, clones where the disk can, or links to read-only files that downloads share.")
+    ] = Way.copy,
     as_json: AsJson = False,
 ) -> None:
     """Download a version, verified; what is there already is not fetched again."""
     from ..artifacts.artifact import Artifact
     from ..artifacts.content import Content
+    from ..artifacts.logged import require_bytes
     from ..artifacts.ref import Ref
     from ..environment import inherited_run
     from .views import version_json
@@ -116,6 +130,7 @@ def get(
     with call.open() as store:
         version = call.resolve(store, meant)
         run = inherited_run()
+        require_bytes(version)
         if run is not None:  # what it fetches, its run has used
             version = store.ledger.use(run, replace(meant, path=None), store.project)
         count, size = version.file_count, version.size
@@ -123,7 +138,7 @@ def get(
             chosen = [one.size for one in Content(version.digest, store.engine.chunks).walk(prefix)]
             count, size = len(chosen), sum(chosen)
         with call.watched(store, count, size):
-            folder = Artifact.of(version, store).download(dest, prefix)
+            folder = Artifact.of(version, store).download(dest, prefix, link=link.value)
     if as_json:
         call.screen.document({"path": str(folder), "files": count, "size": size, "version": version_json(version)})
         return
@@ -234,6 +249,7 @@ def files(
 ) -> None:
     """List the files of a version, one level of its tree."""
     from ..artifacts.content import Content
+    from ..artifacts.logged import require_bytes
     from ..artifacts.ref import Ref
     from .views import FILES, LEVEL, file_json, file_row, level, level_row
 
@@ -244,6 +260,7 @@ def files(
     folder = (prefix if prefix is not None else meant.path or "").strip("/")
     with call.open() as store:
         version = call.resolve(store, meant)
+        require_bytes(version)
         content = Content(version.digest, store.engine.chunks)
         if as_json:
             found = content.walk(folder) if recursive else level(content, folder)

@@ -253,4 +253,8 @@ def event_text(one: Event) -> str:
         return f"{version} edited: {', '.join(changed)}"
     if one.kind == "collection.created":
         return f"collection made, type {data['type']}"
+    if one.kind == "version.purged":
+        return f"{version} gone for good"
+    if one.kind in {"version.deleted", "version.restored"}:
+        return f"{version} {one.kind.partition('.')[2]}"
     return f"{one.kind} {version}" if "number" in data else one.kind

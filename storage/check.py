@@ -5,41 +5,40 @@ Knows storage only; which chunks are needed is known to those who hand out `Soun
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
 from . import tables
-from .chunks import READABLE, ChunkStore, Location, Read, plan
+from .chunks import READABLE, ChunkStore, Location
 from .digest import Digest
 from .engine import Engine
 from .errors import IntegrityError, NotFound, StoreUnavailable
 from .events import Event, canonical
-from .layout import MARKER, pack_folder, pack_key, parse_pack_key
+from .layout import MARKER, pack_folder, parse_pack_key
 from .marker import LARGEST, Marker
-from .pack import PackKind, Slot, read_slots
-from .tables import PackState, rows
+from .pack import PackKind, Slot
+from .packs import PackRow
+from .tables import PackState
+from .verify import ahead, damaged_chunks, locations, slots_of
 
 __all__ = [
     "CheckReport",
-    "PackRow",
     "Problem",
     "SoundChunks",
     "check_journal",
     "check_marker",
     "check_packs",
+    "list_packs",
     "read_chunks",
+    "registered",
 ]
 
-T = TypeVar("T")
-R = TypeVar("R")
 BATCH = 4096  # chunks looked up at once
-_pack, _chunk, _event, _store = rows(tables.Pack), rows(tables.Chunk), rows(tables.Event), rows(tables.Store)
+_pack, _chunk, _event, _store = tables.pack, tables.chunk, tables.event, tables.store
 
 
 class Problem(NamedTuple):
@@ -60,6 +59,7 @@ class CheckReport:
     versions: int = 0
     events: int = 0
     read_bytes: int = 0
+    pack_bytes: int = 0  # of the packs that may be read
 
     @property
     def clean(self) -> bool:
@@ -75,7 +75,7 @@ class SoundChunks(ChunkStore):
     """Reads chunks as the store does, but offers no copy that was found bad, and keeps every index row."""
 
     def __init__(self, chunks: ChunkStore) -> None:
-        super().__init__(chunks.backend, chunks.database)
+        super().__init__(chunks.backend.origin, chunks.database)
         self.there: dict[int, int] = {}  # of packs that are missing or cut short: how many bytes there are
         self.bad: set[tuple[bytes, int]] = set()  # digest and pack of copies that are damaged
         self.spare: set[tuple[bytes, int]] = set()  # of copies that the index does not offer, as another pack's serves
@@ -92,21 +92,6 @@ class SoundChunks(ChunkStore):
     def forget(self, location: Location) -> None:
         """Remember a damaged copy."""
         self.bad.add((location.digest, location.pack))
-
-
-class PackRow(NamedTuple):
-    """A registered pack."""
-
-    id: int
-    key: bytes
-    kind: int
-    state: int
-    size: int
-
-    @property
-    def object(self) -> str:
-        """The key of its object in the bucket."""
-        return pack_key(self.kind, self.key)
 
 
 def check_marker(engine: Engine, report: CheckReport) -> None:
@@ -132,8 +117,8 @@ def check_packs(engine: Engine, report: CheckReport, sound: SoundChunks) -> list
 
     What is wrong with copies of chunks is noted in `sound`, too.
     """
-    known, indexed = engine.database.read(_registered)  # one snapshot: others may be writing
-    there = {one.key: one.size for kind in PackKind for one in engine.backend.list(pack_folder(kind))}
+    known, indexed = engine.database.read(registered)  # one snapshot: others may be writing
+    there = list_packs(engine)
     offered = [row for row in known if row.state in READABLE]
     kept = _still_offered(engine, [row for row in offered if there.get(row.object) != row.size])
     whole = []
@@ -146,12 +131,13 @@ def check_packs(engine: Engine, report: CheckReport, sound: SoundChunks) -> list
             trouble = f"the pack has {size} bytes, {row.size} were written"
             report.wrong(row.object, "the pack is missing from the bucket" if size is None else trouble)
     report.packs += len(whole) + len(kept)
+    report.pack_bytes += sum(row.size for row in whole)
     _note_leftovers(engine, report, known, there)
     stray = sum(count for pack, count in indexed.items() if pack not in {row.id for row in known})
     if stray:
         report.wrong("index", f"{stray} chunks are said to lie in packs that nobody registered")
     with ThreadPoolExecutor(engine.backend.parallelism) as pool:
-        for row, slots in _ahead(pool, lambda row: _slots(engine, row), whole):
+        for row, slots in ahead(pool, lambda row: slots_of(engine.backend, row), whole):
             if isinstance(slots, list):
                 _check_index(report, sound, row, slots, indexed.get(row.id, 0))
             elif _still_offered(engine, [row]):
@@ -159,7 +145,12 @@ def check_packs(engine: Engine, report: CheckReport, sound: SoundChunks) -> list
     return whole
 
 
-def _registered(connection: Connection) -> tuple[list[PackRow], dict[int, int]]:
+def list_packs(engine: Engine) -> dict[str, int]:
+    """Return the key and the size, in bytes, of every object that lies where packs do."""
+    return {one.key: one.size for kind in PackKind for one in engine.backend.list(pack_folder(kind))}
+
+
+def registered(connection: Connection) -> tuple[list[PackRow], dict[int, int]]:
     """Return every pack, and how many chunks the index has of each."""
     packs = select(_pack.c.id, _pack.c.key, _pack.c.kind, _pack.c.state, _pack.c.size).order_by(_pack.c.id)
     counts = select(_chunk.c.pack, func.count()).group_by(_chunk.c.pack)
@@ -184,6 +175,11 @@ def _note_leftovers(engine: Engine, report: CheckReport, known: Iterable[PackRow
     if away:
         back = sum(there.get(row.object) == row.size for row in away)
         report.notes.append(f"{len(away)} packs were missing when they were read; {back} of them are there again")
+    aside = [row for row in known if row.state == PackState.QUARANTINED]
+    if aside:
+        size = sum(row.size for row in aside)
+        what = f"{len(aside)} packs ({size:,} bytes) are damaged and in quarantine"
+        report.notes.append(f"{what}, {aside[0].object} among them; `art repair index` takes up again what reads well")
     ours = {row.object for row in known}
     names = {parsed.id: key for key in there if key not in ours and (parsed := parse_pack_key(key)) is not None}
     sql = "SELECT key FROM pack WHERE key {in}"
@@ -192,14 +188,6 @@ def _note_leftovers(engine: Engine, report: CheckReport, known: Iterable[PackRow
     if names:
         size = sum(there[key] for key in names.values())
         report.notes.append(f"{len(names)} packs ({size:,} bytes) in the bucket are unknown to the database")
-
-
-def _slots(engine: Engine, row: PackRow) -> list[Slot] | str:
-    try:
-        read = lambda start, length: engine.backend.get(row.object, start, length)  # noqa: E731
-        return read_slots(read, row.size, row.key, PackKind(row.kind))
-    except (IntegrityError, NotFound) as error:
-        return str(error)
 
 
 def _check_index(report: CheckReport, sound: SoundChunks, row: PackRow, slots: list[Slot], indexed: int) -> None:
@@ -230,52 +218,18 @@ def _check_index(report: CheckReport, sound: SoundChunks, row: PackRow, slots: l
 
 def read_chunks(engine: Engine, report: CheckReport, sound: SoundChunks, packs: Iterable[PackRow]) -> None:
     """Read every chunk of some packs, and verify it; what is damaged is noted in `sound`, too."""
-    with ThreadPoolExecutor(engine.backend.parallelism) as pool:
-        for row in packs:
-            slots = _slots(engine, row)
-            if not isinstance(slots, list):
-                continue  # said before
-            located = (Location(one.digest, row.id, row.key, row.kind, row.state, *one[1:]) for one in slots)
-            for read, damaged in _ahead(pool, lambda read: _damaged(engine, read), plan(located)):
-                report.read_bytes += read.length
-                for one in damaged:
-                    if (one.digest, one.pack) in sound.spare:
-                        report.notes.append(f"{row.object}: the unused chunk {Digest(one.digest)} is damaged")
-                    elif _still_offered(engine, [row]):
-                        report.wrong(row.object, f"chunk {Digest(one.digest)} at {one.offset} is damaged")
-                        sound.forget(one)
-
-
-def _damaged(engine: Engine, read: Read) -> list[Location]:
-    """Return the chunks of one read that are not what they should be, on a second look either."""
-    chunks: Iterable[Location] = read.chunks
-    for _ in range(2):
-        try:
-            raw = memoryview(engine.backend.get(read.key, read.start, read.length))
-        except NotFound:
-            raw = memoryview(b"")
-        chunks = [one for one in chunks if ChunkStore.verified(one, _part(raw, one, read)) is None]
-        if not chunks:
-            break
-    return list(chunks)
-
-
-def _part(raw: memoryview, one: Location, read: Read) -> memoryview:
-    at = one.offset - read.start
-    return raw[at : at + one.stored]
-
-
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
-    """Yield each item with its result, in order, working a few items ahead and never on all at once."""
-    remaining = iter(items)
-    waiting: deque[tuple[T, Future[R]]] = deque()
-    while True:
-        for item in islice(remaining, 8 - len(waiting)):
-            waiting.append((item, pool.submit(work, item)))
-        if not waiting:
-            return
-        item, future = waiting.popleft()
-        yield item, future.result()
+    for row in packs:
+        slots = slots_of(engine.backend, row)
+        if not isinstance(slots, list):
+            continue  # said before
+        for length, damaged in damaged_chunks(engine.backend, locations(row, slots)):
+            report.read_bytes += length
+            for one in damaged:
+                if (one.digest, one.pack) in sound.spare:
+                    report.notes.append(f"{row.object}: the unused chunk {Digest(one.digest)} is damaged")
+                elif _still_offered(engine, [row]):
+                    report.wrong(row.object, f"chunk {Digest(one.digest)} at {one.offset} is damaged")
+                    sound.forget(one)
 
 
 def check_journal(engine: Engine, report: CheckReport) -> None:

@@ -37,6 +37,16 @@ class InvalidInput(LineartError, ValueError):
     code = "invalid_input"
 
 
+class InvalidSelector(InvalidInput):
+    """A selector is outside its grammar; `position` is the character, counted from 0, at which that shows."""
+
+    code = "invalid_selector"
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.position = position
+
+
 class Conflict(LineartError, RuntimeError):
     """The store's state is not what the caller expected; look again, then decide."""
 

@@ -25,11 +25,12 @@ from .journal import Journal
 from .layout import PackName, pack_folder, pack_key, parse_pack_key
 from .pack import PackKind, Slot, read_slots
 from .session import CHUNK_COLUMNS
-from .tables import PackState, rows
+from .tables import PackState
+from .transaction import was_deleted
 
 __all__ = ["Repaired", "repair_database"]
 
-_pack = rows(tables.Pack)
+_pack = tables.pack
 BATCH = 64  # packs whose footers are read before their chunks are entered: a few megabytes each at most
 _WAITING = (PackState.UPLOADING, PackState.UPLOADED, PackState.CONDEMNED, PackState.MISSING)
 
@@ -130,6 +131,8 @@ def _enter(tx: Transaction, name: PackName, size: int, slots: list[Slot]) -> boo
     here = _pack.c.key == name.id
     found = tx.lock(select(_pack.c.id, _pack.c.state).where(here)).one_or_none()
     if found is None:
+        if was_deleted(tx.connection, name.id):  # by a collector that runs beside this repair
+            return False
         row = {"key": name.id, "kind": name.kind, "state": PackState.LIVE, "size": size}
         number = tx.execute(insert(_pack).values(**row).returning(_pack.c.id)).scalar_one()
     elif found.state in _WAITING:
@@ -138,5 +141,5 @@ def _enter(tx: Transaction, name: PackName, size: int, slots: list[Slot]) -> boo
     else:
         return False
     places = [(digest, number, *place) for digest, *place in slots]
-    tx.insert_many(rows(tables.Chunk), CHUNK_COLUMNS, places, ignore=True)
+    tx.insert_many(tables.chunk, CHUNK_COLUMNS, places, ignore=True)
     return True

@@ -79,6 +79,18 @@ def faults() -> ModuleType:
     return load_helper(Path(__file__).parent / "storage" / "faults.py")
 
 
+@pytest.fixture(scope="session")
+def proxies() -> ModuleType:
+    """The module tests/storage/proxy.py: Proxy and Answer."""
+    return load_helper(Path(__file__).parent / "storage" / "proxy.py")
+
+
+@pytest.fixture(scope="session")
+def interleaving() -> ModuleType:
+    """Stage, StagedBackend and StagedDatabase; see tests/interleaving.py."""
+    return load_helper(Path(__file__).parent / "interleaving.py")
+
+
 # PostgreSQL
 
 

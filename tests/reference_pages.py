@@ -80,6 +80,8 @@ def commands(group: Any, path: tuple[str, ...]) -> Any:
     for name, command in group.commands.items():
         if not command.hidden:
             if hasattr(command, "commands"):
+                if command.invoke_without_command:
+                    yield (*path, name), command
                 yield from commands(command, (*path, name))
             else:
                 yield (*path, name), command
@@ -177,10 +179,14 @@ def describe_class(name: str, one: Any) -> str:
 
 
 def members(one: Any) -> Any:
-    """Yield what a class itself defines and documents for users, in the order of its source."""
-    for key, value in vars(one).items():
-        if (key[0] != "_" or key == "__getitem__") and getattr(value, "__doc__", None):
-            yield key, value
+    """Yield what a class defines and documents for users, in the order of its source, and then what its bases do."""
+    known: set[str] = set()
+    for part in one.__mro__:
+        own = vars(part) if part.__module__.startswith("lineart.") else {}
+        for key, value in own.items():
+            if (key[0] != "_" or key == "__getitem__") and getattr(value, "__doc__", None) and key not in known:
+                yield key, value
+        known |= set(own)
 
 
 def describe(name: str, function: Any, heading: str) -> str:

@@ -362,11 +362,11 @@ def test_repair_database_rebuilds_what_was_lost(stocked):
         path.unlink()
     lost = stocked("ls")
     assert (lost.code, "art repair database" in lost.err) == (3, True)
-    repaired = stocked.ok("repair", "database", terminal=True).out
+    repaired = stocked.ok("repair", "database", "--yes", terminal=True).out
     assert re.search(r"brought back \d+ events, \d+ packs, \d+ chunks", repaired)
     assert [stocked.ok(*one).out for one in asked] == before
     assert stocked.ok("check", "--read-data").out == ""
-    assert stocked.ok("repair", "database", "--json").document == {
+    assert stocked.ok("repair", "database", "--yes", "--json").document == {
         "schema": 1,
         "events": 0,
         "packs": 0,
@@ -381,14 +381,14 @@ def test_repair_database_names_damaged_packs_and_exits_with_5(stocked):
         path.unlink()
     key = next(one for one in sorted(Path(".lineart/store/packs").rglob("*")) if one.is_file())
     key.write_bytes(b"")
-    damaged = stocked("repair", "database", "--json")
+    damaged = stocked("repair", "database", "--yes", "--json")
     assert damaged.code == 5
     assert [one["where"] for one in damaged.document["damaged"]] == [key.relative_to(".lineart/store").as_posix()]
-    assert key.name in stocked("repair", "database", terminal=True).out
+    assert key.name in stocked("repair", "database", "--yes", terminal=True).out
 
 
 def test_repair_database_where_there_is_no_store_says_so(art):
-    assert art("repair", "database").code == 3
+    assert art("repair", "database", "--yes").code == 3
 
 
 # JSON
@@ -500,6 +500,9 @@ def test_help_mentions_every_command(art, capsys):
         "show",
         "files",
         "cat",
+        "rm",
+        "restore",
+        "gc",
         "promote",
         "alias",
         "history",

@@ -7,12 +7,13 @@ import json
 import os
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import lineart
-from lineart.storage.transaction import STORE_CREATED
+from lineart.storage.transaction import STORAGE_FOLDS
 from lineart.store import FOLDS
 
 ROOT = Path(__file__).parent.parent
@@ -116,7 +117,7 @@ def test_reference_pages_are_what_the_code_says(file):
 
 def test_every_kind_of_event_is_in_the_format_with_its_fields(tmp_path):
     table = dict(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|[^|]*\| (.*?) \|", text_of("docs/format.md"), re.MULTILINE))
-    assert set(table) == {STORE_CREATED, *FOLDS}
+    assert set(table) == {*STORAGE_FOLDS, *FOLDS}
     with lineart.create(tmp_path / "store") as store:
         from lineart.lineage.run import start_run
 
@@ -128,6 +129,15 @@ def test_every_kind_of_event_is_in_the_format_with_its_fields(tmp_path):
             run.summary["loss"] = 1.0
             run.notes = "n"
         store.remove_alias("p/a", "best", reason="why")
+        store.delete("p/a:v0", force=True)
+        store.restore("p/a:v0")
+        (damaged,) = [one for one in (tmp_path / "store" / "packs").rglob("*") if one.is_file()]
+        kept = damaged.read_bytes()
+        for content in (b"no pack", kept):
+            damaged.write_bytes(content)
+            store.repair_index()
+        store.delete("p/a:v0")
+        store.gc(grace=timedelta(0))
         events = list(store.engine.journal.events())
     for event in events:
         fields = dict(re.findall(r"`([a-z_]+)(\??)`", table[event.kind]))

@@ -6,6 +6,7 @@ import random
 import sqlite3
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,22 @@ def fill(store):
         store.log(draft("Daten", {"other": b"project"}), project="side/project")
         raise ZeroDivisionError
     run(store, name="still running")
+    clear(store)
+
+
+def clear(store):
+    """Delete, restore, and give up for good, so that a collection has packs to delete and to repack."""
+    for number in range(2):
+        store.log(draft("scrap", {f"{n}": b"%d %d" % (number, n) * 500 for n in range(9)}))
+    store.log(draft("kept", {"0": b"1 0" * 500}))
+    store.delete("scrap:v0", "scrap:v1", reason="not needed")
+    store.restore("scrap:v0", reason="needed after all")
+    report = store.gc(grace=timedelta(0), reason="room")
+    assert len(report.purged) == 1
+    assert report.packs.freed.packs > 1
+    assert report.packs.written > 0
+    store.log(draft("scrap", {"x": b"deleted and in its grace"}))
+    store.delete("scrap:v2")
 
 
 def rows_of(store):
@@ -173,6 +190,7 @@ def contents(store):
         f"{version.ref}/{entry.path}": entry.read_bytes()
         for one in store.collections()
         for version in store.versions(f"{one.project}/{one.name}")
+        if version.state == "live"
         for entry in store.artifact(version.ref).files()
     }
 

@@ -21,9 +21,7 @@ from lineart.storage.engine import Engine
 from lineart.storage.errors import StoreUnavailable
 from lineart.storage.layout import pack_key, parse_pack_key
 from lineart.storage.pack import PackKind, encode
-from lineart.storage.tables import Chunk, Pack, PackState, rows
-
-pack, chunk = rows(Pack), rows(Chunk)
+from lineart.storage.tables import PackState, chunk, pack
 
 
 class Watched(Backend):

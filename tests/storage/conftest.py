@@ -45,12 +45,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
 
 
-@pytest.fixture(scope="session")
-def proxies() -> ModuleType:
-    """The module proxy.py: Proxy and Answer."""
-    return _load("proxy")
-
-
 @pytest.fixture
 def s3_proxy(moto_endpoint: str, proxies: ModuleType) -> Iterator:
     """A proxy before the S3 server."""

@@ -12,7 +12,7 @@ from lineart.storage.backends import open_backend
 from lineart.storage.backends.disk import Disk
 from lineart.storage.backends.local import LocalBackend
 from lineart.storage.backends.memory import MemoryBackend
-from lineart.storage.errors import InvalidInput, NotFound, StoreUnavailable
+from lineart.storage.errors import InvalidInput, InvalidName, NotFound, StoreUnavailable
 
 
 class BadDisk(Disk):
@@ -216,3 +216,17 @@ def test_nothing_is_made_by_looking(tmp_path):
     with pytest.raises(NotFound):
         backend.get("lineart.json")
     assert not (tmp_path / "absent").exists()
+
+
+def test_unfinished_files_can_be_found_and_removed_and_nothing_else(tmp_path):
+    backend = LocalBackend(tmp_path)
+    backend.put("packs/aa/bb", [b"1"])
+    (tmp_path / "packs" / "aa" / ".tmp-1-ab").write_bytes(b"half")
+    (tmp_path / ".tmp-2-cd").write_bytes(b"half")
+    assert sorted(backend.unfinished()) == [".tmp-2-cd", "packs/aa/.tmp-1-ab"]
+    backend.discard([*backend.unfinished(), "packs/aa/.tmp-9-gone"])
+    assert list(backend.unfinished()) == []
+    for name in ("packs/aa/bb", "../.tmp-1", "packs/../../.tmp-1"):
+        with pytest.raises(InvalidName):
+            backend.discard([name])
+    assert backend.get("packs/aa/bb") == b"1"

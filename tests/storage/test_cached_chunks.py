@@ -33,10 +33,10 @@ def spoil(place, blocks, key, at=40):
 
 
 def test_what_was_read_is_read_again_without_a_request(engine, bench, place):
-    digests = bench.store(engine, [bench.data(n, 70_000) for n in range(30)])
+    digests = bench.store(engine, [bench.data(n, 60_000) for n in range(30)])
     for _ in range(2):
         found = engine.chunks.get_many(digests)
-        assert [found[one] for one in digests] == [bench.data(n, 70_000) for n in range(30)]
+        assert [found[one] for one in digests] == [bench.data(n, 60_000) for n in range(30)]
         assert len(place.packs("get")) == 1
     assert place.packs("size") == []
 

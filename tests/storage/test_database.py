@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import text
 
 from lineart.storage import events as events_module
+from lineart.storage import tables
 from lineart.storage.database import Database
 from lineart.storage.engines import locate, make_engine
 from lineart.storage.errors import Conflict, IntegrityError, InvalidInput, NotFound, StoreBusy, StoreUnavailable
-from lineart.storage.tables import Chunk, Event, Pin, rows
 from lineart.storage.turns import Turns
 
 COLUMNS = ["digest", "pack", "offset", "stored", "size", "codec"]
@@ -46,7 +46,8 @@ def database(url):
 
 
 def events(database):
-    return database.read(lambda connection: connection.execute(rows(Event).select().order_by(rows(Event).c.seq)).all())
+    wanted = tables.event.select().order_by(tables.event.c.seq)
+    return database.read(lambda connection: connection.execute(wanted).all())
 
 
 def value(row, **changes):
@@ -99,7 +100,7 @@ def test_of_many_that_create_at_once_one_does(url):
 def test_an_event_is_applied_at_once_and_numbered_last(database):
     def work(tx):
         event = tx.record("put", "a", {"value": "x"}, "because")
-        assert tx.execute(rows(Pin).select()).one() == ("a", b"x")
+        assert tx.execute(tables.pin.select()).one() == ("a", b"x")
         assert event.seq is None
         tx.record("said", "b", {"value": (1, 2)})
         return event
@@ -118,7 +119,7 @@ def test_what_work_raises_undoes_the_transaction(database):
     with pytest.raises(NotFound, match="no such thing"):
         database.write(work)
     assert database.store().seq == 1
-    assert database.read(lambda connection: connection.execute(rows(Pin).select()).all()) == []
+    assert database.read(lambda connection: connection.execute(tables.pin.select()).all()) == []
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_time_is_the_injected_clock_on_sqlite(tmp_path):
     def work(tx):
         before = tx.now()
         assert tx.now() == before
-        tx.lock(rows(Pin).select())
+        tx.lock(tables.pin.select())
         return before, tx.now()
 
     assert database.store().created == 5000
@@ -219,7 +220,7 @@ def test_patience_ends_with_who_may_hold_the_lock(database, url):
     hurried = Database.open(url, actor="bob", folds=FOLDS, patience=0.2)
     with pytest.raises(StoreBusy, match="locked by others") as caught:
         database.write(
-            lambda tx: (tx.lock(rows(Event).select()), hurried.write(lambda tx2: tx2.lock(rows(Event).select())))
+            lambda tx: (tx.lock(tables.event.select()), hurried.write(lambda tx2: tx2.lock(tables.event.select())))
         )
     assert caught.value.transient
     if database.dialect == "sqlite":
@@ -275,8 +276,8 @@ def test_a_child_process_makes_connections_of_its_own(database):
 
 def test_many_rows_are_inserted_and_found(database):
     chunks = [(number.to_bytes(32, "big"), 7, 24, 100, 200, 1) for number in range(25_000)]
-    database.write(lambda tx: tx.insert_many(rows(Chunk), COLUMNS, iter(chunks)))
-    database.write(lambda tx: tx.insert_many(rows(Chunk), COLUMNS, chunks[:10], ignore=True))
+    database.write(lambda tx: tx.insert_many(tables.chunk, COLUMNS, iter(chunks)))
+    database.write(lambda tx: tx.insert_many(tables.chunk, COLUMNS, chunks[:10], ignore=True))
     wanted = [number.to_bytes(32, "big") for number in range(20_000, 40_000)]
     sql = "SELECT digest, size % 7 FROM chunk WHERE digest {in} AND pack = 7"
     found = database.read(lambda connection: database.select_in(connection, sql, [*wanted, *wanted]))
@@ -296,7 +297,7 @@ def test_events_of_the_journal_are_folded_once(database, url, tmp_path):
     assert blank.write(lambda tx: tx.restore(journal)) == 3
     assert events(blank) == events(database)
     assert blank.store() == database.store()._replace(journalled=3)
-    assert len(blank.read(lambda c: c.execute(rows(Pin).select()).all())) == 2
+    assert len(blank.read(lambda c: c.execute(tables.pin.select()).all())) == 2
     with pytest.raises(Conflict, match="cannot follow"):
         blank.write(lambda tx: tx.restore([value(events(database)[0], seq=9)]))
     with pytest.raises(Conflict, match="another in the journal"):
@@ -467,7 +468,7 @@ def test_a_connection_that_is_used_again_has_no_statement_of_before_under_way(fi
         database.write(interrupted)
     assert database.store().seq == 1
     database.write(lambda tx: tx.record("said", "after", {}))
-    assert database.read(lambda c: c.execute(rows(Pin).select()).all()) == []
+    assert database.read(lambda c: c.execute(tables.pin.select()).all()) == []
 
 
 def test_a_turn_is_given_back_wherever_an_interrupt_comes():

@@ -12,10 +12,9 @@ import pytest
 
 BEGINNING = """
 import os, sys, threading, time
-from lineart.storage import forking
+from lineart.storage import forking, tables
 from lineart.storage.database import Database
 from lineart.storage.errors import StoreUnavailable
-from lineart.storage.tables import Event, rows
 
 URL = sys.argv[1]
 FOLDS = {"said": lambda connection, event: None}
@@ -28,7 +27,7 @@ def say(database, what):
 
 def said():
     other = open_()
-    table = rows(Event)
+    table = tables.event
     found = other.read(lambda c: [row.subject for row in c.execute(table.select().order_by(table.c.seq))][1:])
     other.close()
     return " ".join(found)

@@ -11,14 +11,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
-from sqlmodel import SQLModel
 
 import lineart.artifacts.tables
-import lineart.lineage.tables
-import lineart.storage.tables  # noqa: F401
+import lineart.lineage.tables  # noqa: F401
 from lineart.storage import migrations, schema
 from lineart.storage.database import Database
 from lineart.storage.errors import Conflict, FormatTooNew, NotFound
+from lineart.storage.tables import METADATA
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -35,7 +34,7 @@ def test_the_migrated_schema_is_what_the_tables_say(url):
     database = create(url)
 
     def differences(connection):
-        return compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), SQLModel.metadata)
+        return compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), METADATA)
 
     assert database.read(differences) == []
     database.close()

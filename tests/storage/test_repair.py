@@ -6,6 +6,7 @@ What an event means is a pin here; whole stores are repaired in tests/test_repai
 import pytest
 from sqlalchemy import select, text
 
+from lineart.storage import tables
 from lineart.storage.backends.memory import MemoryBackend
 from lineart.storage.database import Database
 from lineart.storage.engine import Engine
@@ -14,7 +15,7 @@ from lineart.storage.layout import MARKER, journal_folder, pack_folder
 from lineart.storage.pack import PackKind
 from lineart.storage.repair import repair_database
 from lineart.storage.session import PacksGone
-from lineart.storage.tables import Event, PackState, rows
+from lineart.storage.tables import PackState
 
 
 def put(connection, event):
@@ -80,7 +81,7 @@ def engine(bench, bucket, database_url):
 
 
 def events(engine):
-    return engine.database.read(lambda c: c.execute(select(rows(Event)).order_by(rows(Event).c.seq)).all())
+    return engine.database.read(lambda c: c.execute(select(tables.event).order_by(tables.event.c.seq)).all())
 
 
 def pins(engine):

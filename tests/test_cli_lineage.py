@@ -1,0 +1,107 @@
+"""`art lineage SELECT` and `art path`: what they show, and where they point."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+
+import pytest
+
+import lineart
+from lineart.cli import execute
+from lineart.display import Screen
+from lineart.lineage.run import start_run
+
+
+class Art:
+    """Calls the command; gives exit code, output and what was said beside it."""
+
+    def __call__(self, *arguments):
+        out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline=""), io.StringIO()
+        code = execute([str(one) for one in arguments], Screen(out, err, 4_000_000_000_000_000))
+        out.flush()
+        return code, out.buffer.getvalue().decode(), err.getvalue()
+
+    def nodes(self, *arguments):
+        code, out, err = self(*arguments, "--json")
+        assert (code, err) == (0, "")
+        return {one["node"] for one in json.loads(out)["nodes"] if one["kind"] == "version"}
+
+
+@pytest.fixture
+def art(tmp_path, monkeypatch):
+    """A store in which model:v0 was made from data:v0, and data:v0 from two versions of raw."""
+    for name in [name for name in os.environ if name.startswith("LINEART_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LINEART_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("LINEART_PROJECT", "p")
+    monkeypatch.setenv("LINEART_CAPTURE", "none")
+    monkeypatch.chdir(tmp_path)
+
+    def draft(name, text):
+        made = lineart.Artifact(name)
+        made.add_bytes(text, "f")
+        return made
+
+    with lineart.create(tmp_path / "store", project="p") as store:
+        for text in (b"0", b"1"):
+            store.log(draft("raw", text))
+        for used, made in ((["raw:v0", "raw:v1"], "data"), (["data"], "model")):
+            with start_run(store, "p") as run:
+                for one in used:
+                    run.use_artifact(one)
+                run.log_artifact(draft(made, b"2"))
+        store.log(draft("other", b"3"), project="q")
+    return Art()
+
+
+def test_a_ref_is_traced_as_before_and_a_selector_says_what_it_wants(art):
+    everything = {"p/raw:v0", "p/raw:v1", "p/data:v0", "p/model:v0"}
+    assert art.nodes("lineage", "model") == art.nodes("lineage", "+model") == everything
+    assert (
+        art.nodes("lineage", "model", "--depth", "1") == art.nodes("lineage", "1+model") == {"p/data:v0", "p/model:v0"}
+    )
+    assert art.nodes("lineage", "raw:v0", "--down") == art.nodes("lineage", "raw:v0+") == everything - {"p/raw:v1"}
+    assert art.nodes("lineage", "raw") == {"p/raw:v1"}, "a plain ref is its latest version"
+    assert art.nodes("lineage", "raw or nothing*") == {"p/raw:v0", "p/raw:v1"}, "in a selector it is all of them"
+    assert art.nodes("lineage", "not raw and project=p") == {"p/data:v0", "p/model:v0"}
+
+
+def test_both_ways_are_two_trees_with_their_own_counts(art):
+    code, out, _ = art("lineage", "+data:v0+")
+    assert code == 0
+    assert out.count("nothing left out") == 2
+    assert out.count("p/data:v0") == 2
+
+
+def test_path_shows_what_lies_between(art):
+    assert art.nodes("path", "raw:v0", "model") == {"p/raw:v0", "p/data:v0", "p/model:v0"}
+    assert art.nodes("path", "raw or raw:v0", "model") == {"p/raw:v0", "p/raw:v1", "p/data:v0", "p/model:v0"}
+    code, out, err = art("path", "model", "raw")
+    assert (code, out) == (0, "0 nodes: 0 versions, 0 runs · nothing left out\n")
+    assert "nothing leads from model to raw" in err
+
+
+@pytest.mark.parametrize("command", [["lineage"], ["path", "raw"]])
+def test_an_error_points_at_the_place_in_what_was_typed(art, command):
+    code, out, err = art(*command, "model and and raw")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[:2] == ["art:   model and and raw", "art:             ^"]
+    assert err.splitlines()[2].startswith("art: expected a name")
+    assert len(err.splitlines()) == 3
+
+
+def test_what_cannot_be_is_refused(art):
+    assert art("lineage", "+model", "--down")[0] == 2
+    assert art("lineage", "+model", "--depth", "1")[0] == 2
+    assert art("lineage", "model", "--depth", "-1")[0] == 2
+    assert art("lineage", "(" * 100_000)[0] == 2
+    assert art("lineage", "+nowhere")[0] == art("path", "nowhere", "raw")[0] == 3
+
+
+def test_a_bare_name_of_another_project_is_said_to_be(art):
+    code, _, err = art("path", "other", "model")
+    assert code == 0
+    assert "q/other:v0 is meant" in err
