@@ -30,14 +30,12 @@ from .storage.engine import Engine
 from .storage.errors import Conflict, InvalidInput, NotFound
 from .storage.events import Event
 from .storage.layout import MARKER
+from .tracing import Tracing
 
 if TYPE_CHECKING:
-    import networkx
-
     from .artifacts.records import CollectionRecord, VersionRecord
     from .artifacts.status import Status
     from .artifacts.upload import Progress
-    from .lineage.runs import RunRecord
     from .storage.repair import Repaired
 
 __all__ = ["Store", "create", "create_settings", "open", "open_or_create", "open_settings", "repair"]
@@ -164,7 +162,7 @@ def open_or_create(settings: Settings, made: Callable[[Store], None] = lambda _:
             time.sleep(0.02)
 
 
-class Store(Keeping):
+class Store(Keeping, Tracing):
     """One opened store. Close it, or use it as a context manager; safe from many threads.
 
     `project` is where bare names are looked for first and where versions are logged.
@@ -305,33 +303,6 @@ class Store(Keeping):
     def history(self, name: str, alias: str | None = None) -> list[Event]:
         """Return what happened to a collection, oldest first; with an alias, who moved it when, and why."""
         return self.catalog.history(Ref.parse(name), self.project, alias)
-
-    # Runs and lineage
-
-    def runs(self, project: str | None = None, limit: int | None = None) -> list[RunRecord]:
-        """Return runs, newest first."""
-        return self.ledger.list(project, limit)
-
-    def logged_by(self, version: VersionRecord) -> RunRecord | None:
-        """Return the run that first produced a version."""
-        return self.ledger.producer(version.id)
-
-    def used_by(self, version: VersionRecord) -> list[RunRecord]:
-        """Return the runs that used a version."""
-        return self.ledger.consumers(version.id)
-
-    def graph(self, version: VersionRecord, *, down: bool, depth: int | None) -> networkx.DiGraph:
-        """Return a version's upstream or downstream graph."""
-        from .lineage.graph import lineage_graph
-
-        return lineage_graph(self.catalog, [version], up=not down, down=down, depth=depth)
-
-    def lineage(self, ref: str | Ref, *, down: bool = False, depth: int | None = None) -> networkx.DiGraph:
-        """Return the graph of what a version was made from, or with `down` of what was made from it.
-
-        `depth` counts steps from version over run to version. Nodes carry `kind` and `record`.
-        """
-        return self.graph(self.resolve(ref), down=down, depth=depth)
 
     def progress(self, what: str) -> Progress | None:
         """Return what is to be told of long work, if anybody watches."""

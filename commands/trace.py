@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..display import count_of
-from .invocation import AsJson, invocation
+from ..display import Screen, count_of
+from ..storage.errors import InvalidSelector
+from .invocation import AsJson, Invocation, invocation
+
+if TYPE_CHECKING:
+    from networkx import DiGraph
+
+    from ..store import Store
 
 __all__ = ["register"]
 
@@ -25,12 +33,15 @@ class Format(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     app.command("lineage", rich_help_panel=_PANEL)(lineage)
+    app.command("path", rich_help_panel=_PANEL)(path)
     app.command("runs", rich_help_panel=_PANEL)(runs)
 
 
 def lineage(
     context: typer.Context,
-    ref: Annotated[str, typer.Argument(metavar="REF", help="The version to start from.")],
+    selector: Annotated[
+        str, typer.Argument(metavar="SELECT", help="A version, whose trace is wanted, or any selector: 2+model:v7+1.")
+    ],
     down: Annotated[
         bool, typer.Option("--down", help="What was made from it, instead of what it was made from.")
     ] = False,
@@ -40,17 +51,58 @@ def lineage(
     form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.tree,
     as_json: AsJson = False,
 ) -> None:
-    """Trace a version back to raw data, or forward to what was made from it."""
-    from ..lineage.render import lineage_document, lineage_tree
-
+    """Trace a version back to raw data, or forward to what was made from it; or show what a selector means."""
     call = invocation(context)
-    with call.open() as store:
-        graph = store.graph(call.resolve(store, ref), down=down, depth=depth)
-    if as_json or form is Format.json:
-        call.screen.document(lineage_document(graph))
+    with call.open() as store, _pointing(call.screen):
+        graph = store.lineage(_settled(call, store, selector), down=down, depth=depth)
+    _show(call.screen, graph, Format.json if as_json else form)
+
+
+def path(
+    context: typer.Context,
+    start: Annotated[str, typer.Argument(metavar="A", help="A version, or a selector.")],
+    end: Annotated[str, typer.Argument(metavar="B", help="What may have been made from it.")],
+    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.tree,
+    as_json: AsJson = False,
+) -> None:
+    """Show what lies between two versions: every version and run on a way from A to B."""
+    call = invocation(context)
+    with call.open() as store, _pointing(call.screen):
+        ends = _settled(call, store, start), _settled(call, store, end)
+        graph = store.path(*ends)
+    if not graph:
+        call.screen.note(f"nothing leads from {start} to {end}; `art path` goes the way that data flows")
+    _show(call.screen, graph, Format.json if as_json else form)
+
+
+def _settled(call: Invocation, store: Store, text: str) -> str:
+    """Return the whole ref of a plain one, saying where it was found; a selector stays as it is."""
+    from ..lineage.query import plain_ref
+
+    ref = plain_ref(text)
+    return text if ref is None else call.resolve(store, ref).ref
+
+
+@contextmanager
+def _pointing(screen: Screen) -> Iterator[None]:
+    """Show the place that an error of a selector points at above the error itself, which is one line."""
+    try:
+        yield
+    except InvalidSelector as error:
+        message, *picture = str(error).splitlines()
+        for line in picture:
+            screen.note(line)
+        raise InvalidSelector(message, error.position) from None
+
+
+def _show(screen: Screen, graph: DiGraph, form: Format) -> None:
+    from ..lineage.render import lineage_document, lineage_trees
+
+    if form is Format.json:
+        screen.document(lineage_document(graph))
         return
-    for line in lineage_tree(graph, down=down, style=call.screen.style).splitlines():
-        call.screen.line(line)
+    for line in lineage_trees(graph, style=screen.style).splitlines():
+        screen.line(line)
 
 
 def runs(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..artifacts.records import VersionRecord
 
-__all__ = ["lineage_document", "lineage_tree"]
+__all__ = ["lineage_document", "lineage_tree", "lineage_trees"]
 
 DEEPEST = 40  # levels; what is deeper goes on at the margin, so that lines stay readable and work stays linear
 
@@ -42,6 +42,25 @@ def lineage_tree(graph: nx.DiGraph, *, down: bool = False, style: Style = UNICOD
     """
     lines = _Tree(graph, down=down, style=style).lines()
     return lay_out([*lines, Line(0, footer(graph, down=down, style=style))], style)
+
+
+def lineage_trees(graph: nx.DiGraph, *, style: Style = UNICODE) -> str:
+    """Return the tree of a lineage graph the way it was walked; of one that was walked both ways, one tree for each."""
+    if not (graph.graph["up"] and graph.graph["down"]):
+        return lineage_tree(graph, down=graph.graph["down"], style=style)
+    return "".join(lineage_tree(_half(graph, down=down), down=down, style=style) for down in (False, True))
+
+
+def _half(graph: nx.DiGraph, *, down: bool) -> nx.DiGraph:
+    """Return what lies on one side of the roots, and they themselves."""
+    neighbours = graph.successors if down else graph.predecessors
+    seen = set(graph.graph["roots"])
+    todo = list(seen)
+    while todo:
+        new = [one for one in neighbours(todo.pop()) if one not in seen]
+        seen.update(new)
+        todo += new
+    return graph.subgraph(seen).copy()
 
 
 class _Tree:
@@ -247,7 +266,8 @@ def footer(graph: nx.DiGraph, *, down: bool, style: Style = UNICODE) -> str:
     rest = "nothing left out"
     if beyond:
         side = "downstream" if down else "upstream"
-        rest = f"depth {depth}: {beyond:,} version{'s' * (beyond != 1)} ha{'ve' if beyond != 1 else 's'} more {side}"
+        more = f"{beyond:,} version{'s' * (beyond != 1)} ha{'ve' if beyond != 1 else 's'} more {side}"
+        rest = f"{more} than was selected" if depth is None else f"depth {depth}: {more}"
     return f"{len(kinds):,} node{'s' * (len(kinds) != 1)}: {said}{style.separator}{rest}"
 
 
