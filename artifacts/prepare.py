@@ -25,6 +25,7 @@ __all__ = ["BUFFER", "Batch", "Prepared", "Settled", "buffers", "prepare", "sett
 
 BUFFER = 8 << 20  # bytes
 RECIPES = 64  # read at once
+MOSTLY = 0.9
 
 Batch = list[tuple[str, Source]]
 
@@ -115,10 +116,12 @@ def prepare(pieces: list[memoryview], session: Session) -> Prepared:
         chunks.append((digest, len(piece)))
         contents[digest] = piece
     known = session.known(contents)
-    new = {digest: data for digest, data in contents.items() if digest not in known}
-    # What is stored raw stays a view of what was read, which must not be kept where only little of it is new.
-    few = 2 * sum(map(len, new.values())) < sum(map(len, contents.values()))
-    return Prepared(chunks, [encode(digest, bytes(data) if few else data) for digest, data in new.items()])
+    new = [encode(digest, data) for digest, data in contents.items() if digest not in known]
+    # What is stored raw stays a view of what was read, which must not be kept in memory for a part of it only.
+    views = sum([len(one.data) for one in new if type(one.data) is memoryview])
+    if views < MOSTLY * sum([size for _, size in chunks]):
+        new = [one._replace(data=bytes(one.data)) for one in new]
+    return Prepared(chunks, new)
 
 
 def _read(source: FileSource) -> bytes:
