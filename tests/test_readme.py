@@ -23,7 +23,11 @@ def install_lines():
 def commands(group, path=()):
     for name, command in group.commands.items():
         if not command.hidden:
-            yield from commands(command, (*path, name)) if hasattr(command, "commands") else [" ".join((*path, name))]
+            is_group = hasattr(command, "commands")
+            if not is_group or command.invoke_without_command:  # a group may do something by itself
+                yield " ".join((*path, name))
+            if is_group:
+                yield from commands(command, (*path, name))
 
 
 def test_two_lines_do_everything_each_in_an_environment_of_its_own():
