@@ -14,6 +14,7 @@ from .. import forking
 from ..layout import parse_pack_key
 from .base import Backend, ObjectInfo, check_key, check_slice
 from .blocks import BlockFolder
+from .wrapping import WrappingBackend
 
 __all__ = ["CachingBackend", "is_pack"]
 
@@ -23,7 +24,7 @@ def is_pack(key: str) -> bool:
     return parse_pack_key(key) is not None
 
 
-class CachingBackend(Backend):
+class CachingBackend(WrappingBackend):
     """`inner`, with blocks of the objects that it `keeps` read from `blocks` where they are there.
 
     A read asks the place once for each run of blocks that are missing, rounded out to whole blocks. Two threads that
@@ -33,8 +34,7 @@ class CachingBackend(Backend):
     """
 
     def __init__(self, inner: Backend, blocks: BlockFolder, *, keeps: Callable[[str], bool] = is_pack) -> None:
-        self.inner = inner
-        self.url = inner.url
+        super().__init__(inner)
         self.blocks = blocks
         self._keeps = keeps
         self._fetching: dict[tuple[str, int], threading.Event] = {}  # blocks, and what tells that a thread has them
@@ -43,26 +43,6 @@ class CachingBackend(Backend):
     def after_fork(self) -> None:
         """Forget what threads of the parent are fetching: they are not in this process."""
         self._fetching = {}
-
-    @property
-    def conditional(self) -> bool:
-        """What the inner backend says."""
-        return self.inner.conditional
-
-    @property
-    def parallelism(self) -> int:
-        """What the inner backend says."""
-        return self.inner.parallelism
-
-    @property
-    def gathers(self) -> bool:
-        """What the inner backend says."""
-        return self.inner.gathers
-
-    @property
-    def span(self) -> int:
-        """What the inner backend says."""
-        return self.inner.span
 
     @property
     def origin(self) -> Backend:
@@ -136,10 +116,6 @@ class CachingBackend(Backend):
         self.inner.refresh(key)
         if self._keeps(key):
             self.blocks.drop(key)
-
-    def close(self) -> None:
-        """Close the inner backend."""
-        self.inner.close()
 
     def _to_the_end(self, key: str, start: int) -> Iterator[bytes | memoryview]:
         """Yield an object's bytes from `start` on, the rest from the first missing block on by one request."""

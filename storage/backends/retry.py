@@ -13,13 +13,14 @@ from typing import TypeVar
 
 from ..errors import StoreUnavailable
 from .base import Backend, ObjectInfo
+from .wrapping import WrappingBackend
 
 __all__ = ["RetryingBackend"]
 
 T = TypeVar("T")
 
 
-class RetryingBackend(Backend):
+class RetryingBackend(WrappingBackend):
     """`inner`, with transient failures repeated up to `attempts` calls in all.
 
     Before the n-th repetition it waits a random part of min(cap, base * 2^n) seconds. A read that brings less than
@@ -36,33 +37,12 @@ class RetryingBackend(Backend):
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = random_module.random,
     ) -> None:
-        self.inner = inner
-        self.url = inner.url
+        super().__init__(inner)
         self._attempts = attempts
         self._base = base
         self._cap = cap
         self._sleep = sleep
         self._random = random
-
-    @property
-    def conditional(self) -> bool:
-        """What the inner backend says."""
-        return self.inner.conditional
-
-    @property
-    def parallelism(self) -> int:
-        """What the inner backend says."""
-        return self.inner.parallelism
-
-    @property
-    def gathers(self) -> bool:
-        """What the inner backend says."""
-        return self.inner.gathers
-
-    @property
-    def span(self) -> int:
-        """What the inner backend says."""
-        return self.inner.span
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Read; where fewer bytes came than were asked for, the object's size tells whether some were lost."""
@@ -136,10 +116,6 @@ class RetryingBackend(Backend):
     def discard(self, names: Sequence[str]) -> None:
         """Remove; those that are gone already are no error."""
         self._repeat(lambda: self.inner.discard(names))
-
-    def close(self) -> None:
-        """Close the inner backend."""
-        self.inner.close()
 
     def _repeat(self, operation: Callable[[], T]) -> T:
         failures = 0
