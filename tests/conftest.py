@@ -10,6 +10,7 @@ each object store; `new_location(kind)` makes one of a given kind. `faults` is t
 from __future__ import annotations
 
 import importlib.util
+import io
 import itertools
 import json
 import os
@@ -283,3 +284,36 @@ def new_location(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[st
 def location(request: pytest.FixtureRequest, new_location: Callable[[str], Location]) -> Location:
     """A fresh, empty location on a local disk and on each server in turn."""
     return new_location(request.param)
+
+
+class Art:
+    """Calls the command in this process; `answer` is what somebody on a terminal says to its questions."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, *arguments: object, answer: Any = None, terminal: bool = False) -> tuple[int, str, str]:
+        """Return the exit code, what was printed, and what was said beside it."""
+        from lineart.cli import execute
+        from lineart.display import Screen
+
+        def ask(question: str) -> Any:
+            self.asked.append(question)
+            return answer
+
+        out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline=""), io.StringIO()
+        screen = Screen(out, err, 4_000_000_000_000_000, terminal=terminal, ask=None if answer is None else ask)
+        code = execute([str(one) for one in arguments], screen)
+        out.flush()
+        return code, out.buffer.getvalue().decode(), err.getvalue()
+
+
+@pytest.fixture
+def art_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Art:
+    """The command, where nothing of the user's is set, for a store at `store` in the test's folder."""
+    for name in [name for name in os.environ if name.startswith("LINEART_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LINEART_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    return Art()

@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 
 import pytest
 
 import lineart
-from lineart.cli import execute
-from lineart.display import Screen
 from lineart.lineage.run import start_run
 
 
-class Art:
-    """Calls the command; gives exit code, output and what was said beside it."""
-
-    def __call__(self, *arguments):
-        out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline=""), io.StringIO()
-        code = execute([str(one) for one in arguments], Screen(out, err, 4_000_000_000_000_000))
-        out.flush()
-        return code, out.buffer.getvalue().decode(), err.getvalue()
-
-    def nodes(self, *arguments):
-        code, out, err = self(*arguments, "--json")
-        assert (code, err) == (0, "")
-        return {one["node"] for one in json.loads(out)["nodes"] if one["kind"] == "version"}
+def nodes(art, *arguments):
+    code, out, err = art(*arguments, "--json")
+    assert (code, err) == (0, "")
+    return {one["node"] for one in json.loads(out)["nodes"] if one["kind"] == "version"}
 
 
 @pytest.fixture
-def art(tmp_path, monkeypatch):
+def art(art_here, tmp_path, monkeypatch):
     """A store in which model:v0 was made from data:v0, and data:v0 from two versions of raw."""
-    for name in [name for name in os.environ if name.startswith("LINEART_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("LINEART_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("LINEART_PROJECT", "p")
     monkeypatch.setenv("LINEART_CAPTURE", "none")
-    monkeypatch.chdir(tmp_path)
 
     def draft(name, text):
         made = lineart.Artifact(name)
@@ -54,19 +36,21 @@ def art(tmp_path, monkeypatch):
                     run.use_artifact(one)
                 run.log_artifact(draft(made, b"2"))
         store.log(draft("other", b"3"), project="q")
-    return Art()
+    return art_here
 
 
 def test_a_ref_is_traced_as_before_and_a_selector_says_what_it_wants(art):
     everything = {"p/raw:v0", "p/raw:v1", "p/data:v0", "p/model:v0"}
-    assert art.nodes("lineage", "model") == art.nodes("lineage", "+model") == everything
+    assert nodes(art, "lineage", "model") == nodes(art, "lineage", "+model") == everything
     assert (
-        art.nodes("lineage", "model", "--depth", "1") == art.nodes("lineage", "1+model") == {"p/data:v0", "p/model:v0"}
+        nodes(art, "lineage", "model", "--depth", "1")
+        == nodes(art, "lineage", "1+model")
+        == {"p/data:v0", "p/model:v0"}
     )
-    assert art.nodes("lineage", "raw:v0", "--down") == art.nodes("lineage", "raw:v0+") == everything - {"p/raw:v1"}
-    assert art.nodes("lineage", "raw") == {"p/raw:v1"}, "a plain ref is its latest version"
-    assert art.nodes("lineage", "raw or nothing*") == {"p/raw:v0", "p/raw:v1"}, "in a selector it is all of them"
-    assert art.nodes("lineage", "not raw and project=p") == {"p/data:v0", "p/model:v0"}
+    assert nodes(art, "lineage", "raw:v0", "--down") == nodes(art, "lineage", "raw:v0+") == everything - {"p/raw:v1"}
+    assert nodes(art, "lineage", "raw") == {"p/raw:v1"}, "a plain ref is its latest version"
+    assert nodes(art, "lineage", "raw or nothing*") == {"p/raw:v0", "p/raw:v1"}, "in a selector it is all of them"
+    assert nodes(art, "lineage", "not raw and project=p") == {"p/data:v0", "p/model:v0"}
 
 
 def test_both_ways_are_two_trees_with_their_own_counts(art):
@@ -77,8 +61,8 @@ def test_both_ways_are_two_trees_with_their_own_counts(art):
 
 
 def test_path_shows_what_lies_between(art):
-    assert art.nodes("path", "raw:v0", "model") == {"p/raw:v0", "p/data:v0", "p/model:v0"}
-    assert art.nodes("path", "raw or raw:v0", "model") == {"p/raw:v0", "p/raw:v1", "p/data:v0", "p/model:v0"}
+    assert nodes(art, "path", "raw:v0", "model") == {"p/raw:v0", "p/data:v0", "p/model:v0"}
+    assert nodes(art, "path", "raw or raw:v0", "model") == {"p/raw:v0", "p/raw:v1", "p/data:v0", "p/model:v0"}
     code, out, err = art("path", "model", "raw")
     assert (code, out) == (0, "0 nodes: 0 versions, 0 runs · nothing left out\n")
     assert "nothing leads from model to raw" in err

@@ -1,52 +1,23 @@
 """`art check --read-data=N%`, `art repair index` and `art repair database`: what they say, ask, and refuse."""
 
-import io
 import json
-import os
 import re
 
 import pytest
 
 import lineart
-from lineart.cli import execute
-from lineart.display import Screen
 
 NOW = 4_000_000_000_000_000
 
 
-class Art:
-    """Calls the command; `answer` is what somebody on a terminal says to its questions."""
-
-    def __init__(self):
-        self.asked = []
-
-    def __call__(self, *arguments, answer=None, terminal=False):
-        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
-        err = io.StringIO()
-
-        def ask(question):
-            self.asked.append(question)
-            return answer
-
-        ask_ = None if answer is None else ask
-        code = execute([str(one) for one in arguments], Screen(out, err, NOW, terminal=terminal, ask=ask_))
-        out.flush()
-        return code, out.buffer.getvalue().decode(), err.getvalue()
-
-
 @pytest.fixture
-def art(tmp_path, monkeypatch):
-    for name in [name for name in os.environ if name.startswith("LINEART_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("LINEART_STORE", str(tmp_path / "store"))
-    monkeypatch.chdir(tmp_path)
+def art(art_here, tmp_path):
     with lineart.create(tmp_path / "store", project="p") as store:
         for number in range(2):
             draft = lineart.Artifact("model")
             draft.add_bytes(b"%d" % number * 5000, "w")
             store.log(draft, project="default", aliases=["best"] if number == 0 else [])
-    return Art()
+    return art_here
 
 
 def packs(folder):
