@@ -272,6 +272,8 @@ class Store(Keeping, Tracing):
         from .artifacts.status import folder_status, origin_of
 
         where = os.fspath(folder)
+        if not os.path.isdir(where):
+            raise NotFound(f"{where} is not a folder" if os.path.lexists(where) else f"{where} does not exist")
         if against is None:
             origin = origin_of(where, self.stat_cache, self.id)
             version = None if origin is None else self.resolve(origin[0])

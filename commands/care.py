@@ -161,7 +161,7 @@ def repair_index(
     if as_json:
         call.screen.document(mended_json(found))
     else:
-        print_mended(found, call.screen)
+        print_mended(found, call.screen, read_data=share == 1)
     if not found.whole:
         raise typer.Exit(DAMAGED)
 
@@ -206,7 +206,8 @@ def _print(report: StoreReport, screen: Screen, *, read_data: bool) -> None:
         screen.remark(f"{', '.join(counts)}: nothing is wrong")
     else:
         content = any("/" in one.where for one in report.problems)  # a pack, or a version's file
-        advice = "; `art repair index` mends what it can, and logging the good files again the rest" if content else ""
+        command = "art repair index --read-data" if read_data else "art repair index"
+        advice = f"; `{command}` mends what it can, and logging the good files again the rest" if content else ""
         screen.error(f"{count_of(len(report.problems), 'problem')} in {', '.join(counts)}{advice}")
 
 

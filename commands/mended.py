@@ -46,7 +46,7 @@ def mended_json(found: Mended) -> dict[str, object]:
     }
 
 
-def print_mended(found: Mended, screen: Screen) -> None:
+def print_mended(found: Mended, screen: Screen, *, read_data: bool) -> None:
     """Print what a repair did, and then what is lost: on a pipe, lines of kind, place and what it is."""
     index = found.index
     lists = [("adopted", index.adopted), ("missing", index.missing), ("back", index.back)]
@@ -67,7 +67,7 @@ def print_mended(found: Mended, screen: Screen) -> None:
         else:
             screen.tabbed(["lost", one.where, ",".join(one.aliases), one.what])
     if found.whole:
-        screen.remark("nothing is lost")
+        screen.remark("nothing is lost" if read_data else "nothing is known to be lost; `--read-data` reads every byte")
         return
     counts = [count_of(len(found.lost) + found.more, "loss", "losses")]
     if found.named:

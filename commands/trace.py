@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _PANEL = "Trace"
+NOTHING = 1  # the exit code where the answer asked for is no
 
 
 class Format(StrEnum):
@@ -73,6 +74,8 @@ def path(
     if not graph:
         call.screen.note(f"nothing leads from {start} to {end}; `art path` goes the way that data flows")
     _show(call.screen, graph, Format.json if as_json else form)
+    if not graph:
+        raise typer.Exit(NOTHING)
 
 
 def _settled(call: Invocation, store: Store, text: str) -> str:

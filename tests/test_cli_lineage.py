@@ -64,7 +64,7 @@ def test_path_shows_what_lies_between(art):
     assert nodes(art, "path", "raw:v0", "model") == {"p/raw:v0", "p/data:v0", "p/model:v0"}
     assert nodes(art, "path", "raw or raw:v0", "model") == {"p/raw:v0", "p/raw:v1", "p/data:v0", "p/model:v0"}
     code, out, err = art("path", "model", "raw")
-    assert (code, out) == (0, "0 nodes: 0 versions, 0 runs · nothing left out\n")
+    assert (code, out) == (1, "0 nodes: 0 versions, 0 runs · nothing left out\n")
     assert "nothing leads from model to raw" in err
 
 
@@ -87,5 +87,5 @@ def test_what_cannot_be_is_refused(art):
 
 def test_a_bare_name_of_another_project_is_said_to_be(art):
     code, _, err = art("path", "other", "model")
-    assert code == 0
+    assert code == 1  # it stands alone
     assert "q/other:v0 is meant" in err

@@ -129,8 +129,11 @@ def test_a_mark_that_is_not_ours_says_nothing(store, folder, mark):
 
 
 def test_a_folder_that_is_not_there_or_cannot_be_walked_is_an_error(store, folder, logged, tmp_path):
-    with pytest.raises(NotFound, match="does not exist"):
-        store.status(tmp_path / "none", logged.ref)
+    for against in (None, logged.ref):
+        with pytest.raises(NotFound, match="does not exist"):
+            store.status(tmp_path / "none", against)
+    with pytest.raises(NotFound, match="is not a folder"):
+        store.status(folder / "a")
     os.symlink("nowhere", folder / "dangling")
     with pytest.raises(InvalidInput, match="dangling"):
         store.status(folder)
