@@ -86,7 +86,7 @@ class Artifact(Housed):
         except (OSError, ValueError) as error:  # a link to itself, a name with a NUL, a folder that is closed to us
             raise InvalidInput(f"{text!r} cannot be added: {getattr(error, 'strerror', None) or error}") from None
         draft.add(name if name is not None else os.path.basename(text), source, overwrite=overwrite)
-        draft.folders.setdefault(os.path.dirname(text), False)
+        draft.came_from(os.path.dirname(text), whole=False)
 
     def add_dir(
         self, path: StrPath, name: str | None = None, *, ignore: Iterable[str] = (), overwrite: bool = False
@@ -103,7 +103,7 @@ class Artifact(Housed):
         if prefix:
             found = ((prefix + relative, source) for relative, source in found)
         draft.add_all(found, overwrite=overwrite)  # all or none, where one cannot be added
-        draft.folders[os.fspath(path)] = not prefix
+        draft.came_from(os.fspath(path), whole=not prefix)
 
     def add_bytes(self, data: bytes, name: str, *, overwrite: bool = False) -> None:
         """Add content from memory."""

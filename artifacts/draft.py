@@ -56,6 +56,10 @@ class Draft:
         self._changing = threading.Lock()
         self._taken = False
 
+    def came_from(self, folder: str, *, whole: bool) -> None:
+        """Note that files came from a folder; `whole` if all of it, each under the name that it has there."""
+        self.folders[folder] = whole and self.folders.get(folder, True)
+
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Close the draft while it is logged, and for good once it is; after an error it is open again.

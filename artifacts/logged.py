@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "Home", "LoggedEntry", "LoggedVersion", "require_bytes"]
 
+WORTH = 1 << 20  # bytes of a file that is put somewhere alone: from there on it is remembered
+
 
 class Home(Protocol):
     """What a logged version needs of the store that it lives in."""
@@ -111,7 +113,7 @@ class LoggedVersion:
 
     def download(self, root: Path | None, prefix: str | None, link: Link = "copy") -> Path:
         """Put the files below a folder, verified, and leave what else is there."""
-        with self._place(root, link) as (place, folder, way):
+        with self._place(root, link, whole=not prefix) as (place, folder, way):
             if link in COPIES and prefix is None and self._is_whole(place):
                 return folder
             self._require_writable(place, prefix, way)
@@ -124,7 +126,7 @@ class LoggedVersion:
 
         Raises Conflict, unless `force`, for a folder that is neither empty nor an earlier checkout.
         """
-        with self._place(root, link) as (place, folder, way):
+        with self._place(root, link, whole=True) as (place, folder, way):
             own = place.find(CHECKOUT)
             is_own = own is not None and stat.S_ISREG(own.st_mode)
             if not place.fresh and not force and not is_own:
@@ -173,17 +175,17 @@ class LoggedVersion:
         )
 
     @contextmanager
-    def _place(self, root: Path | None, link: Link) -> Iterator[tuple[Place, Path, Placing]]:
+    def _place(self, root: Path | None, link: Link, *, whole: bool) -> Iterator[tuple[Place, Path, Placing]]:
         check_link(link)
         self.require_bytes()
         folder = root if root is not None else self.default_root()
-        whole = Path(os.path.realpath(folder))  # a link that leads to itself is for the place to refuse
-        if any(is_store(os.fspath(one)) for one in (whole, *whole.parents)):
+        real = Path(os.path.realpath(folder))  # a link that leads to itself is for the place to refuse
+        if any(is_store(os.fspath(one)) for one in (real, *real.parents)):
             raise Conflict(f"{folder} is in a store of Lineart, where nothing else may be; choose another folder")
         if root is None:
             self._mark_downloads(folder)
         with locked(folder), Place(folder) as place, placing(link, self.home.cache, place) as way:
-            place.remembered = Remembered(StatCache.below(self.home.cache), folder)
+            place.remembered = Remembered(StatCache.below(self.home.cache), folder, 0 if whole else WORTH)
             yield place, folder, way
 
     def _is_whole(self, place: Place) -> bool:

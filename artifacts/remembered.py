@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 from .entry import Entry
 from .shared import is_sealed
 from .source import FileSource, file_source
-from .stat_cache import MOST, Known, Origin, Row, StatCache, clock, prefix_of, settled
+from .stat_cache import MOST, Known, Origin, Row, Snapshot, StatCache, clock, prefix_of, settled
 
 __all__ = ["Remembered"]
 
@@ -24,18 +25,25 @@ _TICK = 0.05  # seconds: longer than any tick of a clock that does not count in 
 class Remembered:
     """The memory of one folder while a version is put there; `learn` may be called from many threads.
 
+    Files of less than `least` bytes are passed by: to read one of them costs less than to look it up in a large folder,
+    and the memory is not even loaded for them.
+
     >>> Remembered(StatCache(None), Path("data")).is_whole(bytes(32), 3)
     False
     """
 
-    def __init__(self, cache: StatCache, root: Path) -> None:
+    def __init__(self, cache: StatCache, root: Path, least: int = 0) -> None:
         self._cache = cache
         self._root = os.fspath(root)
         self._head = prefix_of(self._root)
-        self._before = cache.load(self._root)
+        self._least = least
         self._learned: list[Row] = []
         self._written: list[tuple[Entry, os.stat_result]] = []
         self._known_at = 0
+
+    @cached_property
+    def _before(self) -> Snapshot:
+        return self._cache.load(self._root)
 
     def is_whole(self, digest: bytes, count: int) -> bool:
         """Whether all files of a version, given by its manifest's digest, are there as they were left."""
@@ -49,6 +57,8 @@ class Remembered:
 
     def holds(self, entry: Entry, found: os.stat_result) -> bool:
         """Whether a file that is at an entry's place is known to be what the entry says."""
+        if entry.size < self._least:
+            return False
         row = self._before.rows.get(self._head + entry.path)
         if row is None or row[1].digest != entry.digest or row[0].executable != entry.executable:
             return False
@@ -59,7 +69,7 @@ class Remembered:
 
     def learn(self, entry: Entry, found: os.stat_result, known_at: int | None = None) -> None:
         """Note what a file holds that was read at a time of `clock()`, or, without one, was written just now."""
-        if self._cache.off or len(self._learned) + len(self._written) >= MOST:
+        if self._cache.off or entry.size < self._least or len(self._learned) + len(self._written) >= MOST:
             return
         if known_at is None:
             self._written.append((entry, found))
@@ -77,6 +87,8 @@ class Remembered:
     def save(self, origin: Origin, *, entire: bool) -> None:
         """Remember what was learned, once all has appeared; `entire` if all files of the version were put there."""
         rows = [*self._rows(self._written, self._known_at), *self._learned]
+        if not entire and not rows:
+            return
         before = self._before
         if entire:
             if not self._written and len(rows) == len(before) and before.origin == origin:

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from blake3 import blake3
 
+import lineart
 from lineart.artifacts.stat_cache import StatCache
 from lineart.storage.errors import VerifyError
 
@@ -123,8 +124,6 @@ def test_a_writer_through_a_map_is_found_by_verify(version, out):
 
 
 def test_a_folder_that_was_logged_need_not_be_read_to_download_the_same_version_to_it(store, tmp_path, opened_below):
-    import lineart
-
     root = tmp_path / "data"
     for name, data in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -169,3 +168,31 @@ def test_without_a_cache_folder_every_download_reads_what_is_there(new_store, ma
     with opened_below(out) as opened:
         version.download(out)
     assert len(opened) == 4
+
+
+@pytest.mark.parametrize("order", ["folder first", "file first"])
+def test_a_file_logged_under_another_name_is_put_where_the_version_says(store, tmp_path, order):
+    root = tmp_path / "data"
+    root.mkdir()
+    (root / "x").write_bytes(b"x")
+    (root / "y").write_bytes(b"y")
+    for _ in range(2):  # at the first, the files may be younger than the clock's tick
+        draft = lineart.Artifact("data", type="dataset")
+        if order == "folder first":
+            draft.add_dir(root)
+            draft.remove("x")
+            draft.add_file(root / "x", name="other")
+        else:
+            draft.add_file(root / "x", name="other")
+            draft.add_dir(root, ignore=["x"])
+        version = store.log(draft)
+    version.download(root)
+    assert contents(root) == {"x": b"x", "y": b"y", "other": b"x"}
+
+
+def test_a_small_file_is_put_into_a_large_folder_without_a_look_at_what_is_remembered(
+    version, out, store, opened_below
+):
+    with opened_below(store.cache) as opened:
+        version["deep/b"].download(out)
+    assert opened == []
