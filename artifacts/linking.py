@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -143,24 +143,16 @@ class _Clones(_Copies):
             source = os.open(self._shared.path(entry), _READ)
         except FileNotFoundError:  # pruned meanwhile
             return False
-        refused: list[OSError] = []
-
-        def make(name: str, where: int) -> None:
-            try:
-                self._copy(source, name, where, 0o777 if entry.executable else 0o666)
-            except OSError as error:
-                refused.append(error)
-                raise
-
+        mode = 0o777 if entry.executable else 0o666
         try:
-            self._place.put(entry.path, make)
-        except LineartError:
-            if not refused or refused[0].errno not in _NO_CLONES:
-                raise
-            self._can = False
+            refused = _put(
+                self._place, entry.path, lambda name, where: self._copy(source, name, where, mode), _NO_CLONES
+            )
         finally:
             os.close(source)
-        return self._can is not False
+        if refused is not None:
+            self._can = False
+        return refused is None
 
     def _can_clone(self) -> bool:
         """Whether the disk can clone; it is asked once, for there may be very many files."""
@@ -249,22 +241,8 @@ class _Links:
 
     def _linked(self, entry: Entry) -> OSError | None:
         """Put a link at an entry's place; return why it cannot be."""
-        refused: list[OSError] = []
-
-        def make(name: str, where: int) -> None:
-            try:
-                self._make_link(self._shared.path(entry), name, where)
-            except OSError as error:
-                refused.append(error)
-                raise
-
-        try:
-            self._place.put(entry.path, make)
-        except LineartError:
-            if not refused or refused[0].errno not in _REFUSED:
-                raise
-            return refused[0]
-        return None
+        target = self._shared.path(entry)
+        return _put(self._place, entry.path, lambda name, where: self._make_link(target, name, where), _REFUSED)
 
     def _make_link(self, target: str, name: str, where: int) -> None:
         if self._is_hard:
@@ -290,6 +268,26 @@ class _Links:
             )
         kind = "hard" if self._is_hard else "symbolic"
         return Conflict(f'the disk of {root} takes no {kind} links to {shared} ({error.strerror}); use link="copy"')
+
+
+def _put(place: Place, path: str, make: Callable[[str, int], None], known: Collection[int]) -> OSError | None:
+    """Put what `make` makes at a path; return what the disk refused, where that is one of the errors that are known."""
+    refused: list[OSError] = []
+
+    def attempt(name: str, where: int) -> None:
+        try:
+            make(name, where)
+        except OSError as error:
+            refused.append(error)
+            raise
+
+    try:
+        place.put(path, attempt)
+    except LineartError:
+        if not refused or refused[0].errno not in known:
+            raise
+        return refused[0]
+    return None
 
 
 def _make(
