@@ -317,3 +317,16 @@ def art_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Art:
     monkeypatch.setenv("LINEART_STORE", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
     return Art()
+
+
+@pytest.fixture
+def art(art_here: Art, tmp_path: Path) -> Art:
+    """The command, for a store that holds model:v0, which is `best`, and model:v1; a test may define its own."""
+    import lineart
+
+    with lineart.create(tmp_path / "store", project="p") as store:
+        for number in range(2):
+            draft = lineart.Artifact("model")
+            draft.add_bytes(b"%d" % number * 5000, "w")
+            store.log(draft, project="default", aliases=["best"] if number == 0 else [])
+    return art_here

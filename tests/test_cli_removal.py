@@ -3,21 +3,7 @@
 import json
 import re
 
-import pytest
-
-import lineart
-
 NOW = 4_000_000_000_000_000
-
-
-@pytest.fixture
-def art(art_here, tmp_path):
-    with lineart.create(tmp_path / "store", project="p") as store:
-        for number in range(2):
-            draft = lineart.Artifact("model")
-            draft.add_bytes(b"%d" % number * 5000, "w")
-            store.log(draft, project="default", aliases=["best"] if number == 0 else [])
-    return art_here
 
 
 def packs(folder):
