@@ -2,9 +2,10 @@
 
 usage: python -m benchmarks [--peers] [--all] [--repeat N] [--trees small,big] [--systems lineart,cp,borg,restic]
 
-Starting, the two trees as whole processes, and the same inside one process. `--peers` adds DVC, MLflow and W&B offline,
-each in a virtual environment of its own that is made once and kept (`--environments FOLDER`); borg and restic are run
-where they are on PATH. `--all` adds the other benchmarks, each of which is a program of its own, too:
+Starting, the two trees as whole processes, and the same inside one process. `--peers` installs what is missing: DVC,
+MLflow and W&B offline, each in a virtual environment of its own that is made once and kept (`--environments FOLDER`);
+borg and restic by the system's packages (apt-get as root, or brew). Without it borg and restic are run where they are
+on PATH. `--all` adds the other benchmarks, each of which is a program of its own, too:
 
     python -m benchmarks.inside     the two trees in a process that has imported Lineart
     python -m benchmarks.s3         20,000 files to and from S3; with --peers beside `dvc push`
@@ -12,7 +13,7 @@ where they are on PATH. `--all` adds the other benchmarks, each of which is a pr
     python -m benchmarks.million    a version of a million files in a store on disk
     python -m benchmarks.versions   a store of 100,000 versions
     python -m benchmarks.lineage    questions of graphs of 200,000 nodes
-    python -m benchmarks.large      ten million entries, a file of 20 GiB; takes long, and never part of --all
+    python -m benchmarks.large      ten million entries, a file of 20 GiB
 
 The work folder should be on tmpfs, so that a disk's noise stays out. Every figure has its target beside it. With
 --repeat figures are medians, and `--json FILE` keeps all of them for later comparison.
@@ -20,7 +21,7 @@ The work folder should be on tmpfs, so that a disk's noise stays out. Every figu
 
 from __future__ import annotations
 
-from . import inside, lineage, manifest, million, s3, versions, whole
+from . import inside, large, lineage, manifest, million, s3, versions, whole
 from .report import (
     Measure,
     Report,
@@ -35,7 +36,14 @@ from .report import (
 from .systems import SYSTEMS
 
 ALWAYS: tuple[Measure, ...] = (whole.measure_start_up, whole.measure, inside.measure)
-MORE: tuple[Measure, ...] = (s3.measure, manifest.measure, million.measure, versions.measure, lineage.measure)
+MORE: tuple[Measure, ...] = (
+    s3.measure,
+    manifest.measure,
+    million.measure,
+    versions.measure,
+    lineage.measure,
+    large.measure,
+)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""Virtual environments for the peers that come as Python packages: each has its own, made once and kept.
+"""Installing the peers: those that come as Python packages each in an environment of its own, made once and kept; the
+others by the system's packages, where that may be done without a question.
 
-Knows pip; must not know what the peers do.
+Knows pip, apt-get and brew; must not know what the peers do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 PACKAGES = {"dvc": "dvc[s3]", "mlflow": "mlflow", "wandb": "wandb"}
+SYSTEM_PACKAGES = {"borg": "borgbackup", "restic": "restic"}
 _VERSION = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
 
 
@@ -47,6 +49,25 @@ def environment(name: str, folder: Path | None) -> tuple[Path, str]:
     if version is None:
         raise NotInstalled(f"{here} has no working {name}")
     return here, version
+
+
+def system_package(name: str) -> None:
+    """Install a peer's program by the system's package manager.
+
+    Raises NotInstalled, with how to do it by hand, where this user may not.
+    """
+    package = SYSTEM_PACKAGES[name]
+    if shutil.which("brew"):
+        commands = [["brew", "install", "--quiet", package]]
+    elif shutil.which("apt-get") and os.geteuid() == 0:
+        commands = [["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]]
+    else:
+        raise NotInstalled(f"not on PATH, and only root may add it; apt-get install {package}")
+    print(f"installing {package}", flush=True)
+    for command in commands:
+        _call(command)
+    if shutil.which(name) is None:
+        raise NotInstalled(f"{package} is installed but has no {name}")
 
 
 def _version(name: str, here: Path) -> str | None:

@@ -1,26 +1,28 @@
-"""Versions of millions of entries and a file of many gibibytes, each in a process of its own, whose memory is printed.
+"""Versions of millions of entries and a file of many gibibytes, each in a process of its own, whose memory is told.
 
-usage: python -m benchmarks.large [--entries 1000000,10000000] [--gib 20] [--distinct] [--work FOLDER]
+usage: python -m benchmarks.large [--distinct] [--disk FOLDER]
 
-Entries are tiny contents from memory, given in an order that is not that of their paths; a thousand different ones that
+Entries are tiny contents from memory, given in an order that is not that of their paths: a thousand different ones that
 repeat, or each its own with --distinct. The file is sparse with some noise in every gibibyte; it is logged and streamed
-back. The work folder should have room for the noise and for what is spilled, and is emptied; peaks are of resident
-memory, in MiB, and include the program itself.
+back. Peaks are of resident memory and include the program itself; times are of the work alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from .timing import run_timed
+import msgspec
 
+from .report import TIMES, Figure, Options, Report, alone, scratch
+from .timing import run_timed, seconds_of
+
+DISTINCT = "--distinct"
 CONTENTS = 1000
 PER_FOLDER = 1000
 STRIDE = 7_368_787  # a prime: visits every number once, far from the order of paths
@@ -28,14 +30,8 @@ NOISE = 32 << 20  # bytes in each GiB
 PIECE = 8 << 20  # bytes read at once
 
 
-def timed_line(what: str, began: float, count: float, unit: str) -> None:
-    """Print what some work took, and how fast it was."""
-    seconds = time.perf_counter() - began
-    print(f"    {what:32}{seconds:9.1f} s {count / seconds:12,.0f} {unit}/s", flush=True)
-
-
-def log_entries(work: Path, count: int, *, distinct: bool) -> None:
-    """Log one version of so many entries, and walk it."""
+def log_entries(work: Path, count: int, *, distinct: bool) -> dict[str, float]:
+    """Log one version of so many entries, and walk it; return the seconds of each step."""
     import lineart
     from lineart.artifacts.source import BytesSource
 
@@ -47,81 +43,91 @@ def log_entries(work: Path, count: int, *, distinct: bool) -> None:
 
     store = lineart.create(work / "store")
     draft = lineart.Artifact("data", type="dataset")
-    began = time.perf_counter()
-    draft.take_draft().add_all(sources())
-    timed_line("add to a draft", began, count, "entries")
+    added = seconds_of(lambda: draft.take_draft().add_all(sources()))
     began = time.perf_counter()
     logged = store.log(draft)
-    timed_line("log it", began, count, "entries")
+    took = time.perf_counter() - began
     assert logged.file_count == count
     began = time.perf_counter()
     assert sum(1 for _ in logged.files()) == count
-    timed_line("walk it", began, count, "entries")
+    walked = time.perf_counter() - began
     store.close()
+    return {"add to a draft": added, "log": took, "walk": walked}
 
 
-def log_file(work: Path, gib: int) -> None:
-    """Log one file and read it back as a stream."""
+def log_file(work: Path, size: int) -> dict[str, float]:
+    """Log one file and read it back as a stream; return the seconds of each step."""
     import lineart
 
     path = work / "model.bin"
     rng = random.Random(7)
     with path.open("wb") as file:
-        for number in range(gib):
-            file.seek(number << 30)
-            file.write(rng.randbytes(NOISE))
-        file.truncate(gib << 30)
+        for start in range(0, size, 1 << 30):
+            file.seek(start)
+            file.write(rng.randbytes(min(NOISE, size)))
+        file.truncate(size)
     store = lineart.create(work / "store")
     draft = lineart.Artifact("model", type="model")
     draft.add_file(path)
     began = time.perf_counter()
     logged = store.log(draft)
-    timed_line("log it", began, gib * 1024, "MiB")
+    took = time.perf_counter() - began
     began = time.perf_counter()
     with logged.open("model.bin") as stream, path.open("rb") as file:
         while piece := stream.read(PIECE):
             assert piece == file.read(PIECE)
         assert not file.read(1)
-    timed_line("stream it back, and compare", began, gib * 1024, "MiB")
+    streamed = time.perf_counter() - began
     store.close()
+    return {"log": took, "stream back and compare": streamed}
 
 
-def run_child(work: Path, label: str, *arguments: str) -> None:
-    """Do one thing in a process and a folder of its own, and print what it says and its peak."""
-    here = work / "large"
-    here.mkdir()
-    environment = {"TMPDIR": str(here), "LINEART_CACHE_DIR": str(here / "cache")}
-    command = [sys.executable, "-m", "benchmarks.large", "--work", str(here), *arguments]
-    timed = run_timed(command, Path.cwd(), environment)
-    print(f"{label}: {timed.wall:.1f} s in all, {timed.cpu:.1f} s of processors, peak {timed.memory:.0f} MiB")
-    print(timed.output, end="", flush=True)
-    shutil.rmtree(here)
+def measure(options: Options, report: Report, *, distinct: bool = False) -> None:
+    """Log a million entries, ten million, and a file of 20 GiB."""
+    few, many, size = (100, 1000, 1 << 20) if options.tiny else (1_000_000, 10_000_000, 20 << 30)
+    kind = "distinct" if distinct else "entries"
+    figures: list[Figure] = []
+    totals: list[float] = []
+    for count in (few, many):
+        steps, peak = _child(options, kind, count)
+        totals.append(sum(steps.values()))
+        words = f"{count:,} {'different ' if distinct else ''}entries"
+        figures.append(Figure(f"{words}: added, logged and walked", totals[-1], "s", note=_told(steps)))
+        figures.append(Figure(f"{words}: peak memory of the process", peak, "MiB", 1024.0 if count == many else None))
+    slope = totals[1] / totals[0] / (many // few)
+    figures.append(Figure("time for each entry, of ten times as many", slope, TIMES, 1.1))
+    steps, peak = _child(options, "file", size)
+    words = f"a file of {size / 2**30:.3g} GiB, nearly all of it holes"
+    figures.append(Figure(f"{words}: logged and read back", sum(steps.values()), "s", note=_told(steps)))
+    figures.append(Figure(f"{words}: peak memory of the process", peak, "MiB", 400.0))
+    report.add("Large things, each in a process of its own, on disk", figures)
 
 
-def main() -> None:
-    """Run what was asked for."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--entries", default="1000000,10000000", help="how many, separated by commas; 0 for none")
-    options.add_argument("--gib", type=int, default=20, help="size of the file; 0 for none")
-    options.add_argument("--distinct", action="store_true", help="no two contents are the same")
-    options.add_argument("--work", type=Path, help="a folder with room")
-    options.add_argument("--child", choices=["entries", "file"], help=argparse.SUPPRESS)
-    chosen = options.parse_args()
-    if chosen.child == "entries":
-        log_entries(chosen.work, int(chosen.entries), distinct=chosen.distinct)
-        return
-    if chosen.child == "file":
-        log_file(chosen.work, chosen.gib)
-        return
-    with tempfile.TemporaryDirectory(prefix="lineart-large-", dir=chosen.work) as folder:
-        work = Path(folder)
-        for count in map(int, chosen.entries.split(",")):
-            if count:
-                kind = ["--distinct"] if chosen.distinct else []
-                run_child(work, f"{count:,} entries", "--child", "entries", "--entries", str(count), *kind)
-        if chosen.gib:
-            run_child(work, f"a file of {chosen.gib} GiB", "--child", "file", "--gib", str(chosen.gib))
+def _told(steps: dict[str, float]) -> str:
+    return "; ".join(f"{step} {took:.1f} s" for step, took in steps.items())
+
+
+def _child(options: Options, kind: str, count: int) -> tuple[dict[str, float], float]:
+    """Do one thing in a process and a folder of its own; return the seconds of its steps and its peak in MiB."""
+    with scratch(options, disk=True) as here:
+        told = here / "told.json"
+        environment = {"TMPDIR": str(here), "LINEART_CACHE_DIR": str(here / "cache")}
+        command = [sys.executable, "-m", "benchmarks.large", "--child", kind, str(count), str(here), str(told)]
+        timed = run_timed(command, Path.cwd(), environment)
+        return msgspec.json.decode(told.read_bytes(), type=dict[str, float]), timed.memory
+
+
+def _add_distinct(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(DISTINCT, action="store_true", help="no two contents are the same; takes very long")
+
+
+def _be_child(kind: str, count: int, work: Path, told: Path) -> None:
+    steps = log_file(work, count) if kind == "file" else log_entries(work, count, distinct=kind == "distinct")
+    told.write_bytes(msgspec.json.encode(steps))
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--child"]:
+        _be_child(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]), Path(sys.argv[5]))
+    else:
+        alone(__doc__, partial(measure, distinct=DISTINCT in sys.argv), more=[_add_distinct])

@@ -41,7 +41,6 @@ artifact.add_dir(sys.argv[1])
 run.log_artifact(artifact)
 run.finish()
 """
-INSTALL = {"borg": "apt install borgbackup, or brew install borgbackup", "restic": "apt or brew install restic"}
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from .environments import PACKAGES, NotInstalled, environment
+from .environments import PACKAGES, SYSTEM_PACKAGES, NotInstalled, environment, system_package
 from .report import NOTHING, TIMES, Figure, Options, Report, scratch
-from .systems import INSTALL, NATIVE, OWN_TREE, SYSTEMS, TITLES, Make, System, installed, prepare, version_of
+from .systems import NATIVE, OWN_TREE, SYSTEMS, TITLES, Make, System, installed, prepare, version_of
 from .timing import Timed, hand_out, median_of, memory_left, run_timed, size_of
 from .trees import Tree, trees
 
@@ -104,19 +104,24 @@ def find_systems(options: Options, report: Report) -> dict[str, Path]:
     wanted = options.systems or (NATIVE + tuple(PACKAGES) if options.peers else NATIVE)
     found: dict[str, Path] = {}
     for name in wanted:
-        if name in PACKAGES:
-            try:
+        try:
+            if name in PACKAGES:
                 found[name], version = environment(name, options.environments)
-            except NotInstalled as error:
-                report.fact(name, f"left out, not installed: {error}")
-                continue
-        elif installed(name):
-            found[name], version = Path(), version_of(name)
-        else:
-            report.fact(name, f"left out, not on PATH; {INSTALL[name]}")
+            else:
+                if not installed(name):
+                    _install(name, allowed=options.peers)
+                found[name], version = Path(), version_of(name)
+        except NotInstalled as error:
+            report.fact(name, f"left out, not installed: {error}")
             continue
         report.fact(name, version)
     return found
+
+
+def _install(name: str, *, allowed: bool) -> None:
+    if not allowed:
+        raise NotInstalled(f"not on PATH; --peers adds the system's package {SYSTEM_PACKAGES[name]}")
+    system_package(name)
 
 
 def groups(names: Sequence[str], *, together: bool) -> list[list[str]]:

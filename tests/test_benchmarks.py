@@ -161,6 +161,27 @@ def test_a_peer_that_fails_is_left_out_and_the_others_go_on(benchmark, tmp_path)
     assert whole.ratio_of([found], "peer", "log", "cp") is None
 
 
+@pytest.mark.parametrize("root", [True, False])
+def test_a_missing_program_is_installed_where_that_may_be_done_and_else_said(benchmark, monkeypatch, root):
+    environments, called = benchmark("environments"), []
+    there = {"apt-get": "/usr/bin/apt-get"}
+    monkeypatch.setattr(environments.shutil, "which", there.get)
+    monkeypatch.setattr(environments.os, "geteuid", lambda: 0 if root else 1000)
+
+    def call(command):
+        called.append(command[:2])
+        there["borg"] = "/usr/bin/borg"
+
+    monkeypatch.setattr(environments, "_call", call)
+    if root:
+        environments.system_package("borg")
+        assert called == [["apt-get", "update"], ["apt-get", "install"]]
+    else:
+        with pytest.raises(environments.NotInstalled, match="apt-get install borgbackup"):
+            environments.system_package("borg")
+        assert called == []
+
+
 def test_peers_are_measured_apart_beside_cp_where_memory_is_little(benchmark):
     groups = benchmark("whole").groups
     names = ["lineart", "cp", "borg", "dvc", "wandb"]
@@ -184,7 +205,16 @@ def test_every_benchmark_runs_on_the_least_work(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(told.read_text(encoding="utf-8"))
     work = " ".join(one["work"] for one in found["figures"])
-    for word in ("art --help", "fetch again", "S3: requests", "build the manifest", "commit", "use_artifact"):
+    for word in (
+        "art --help",
+        "fetch again",
+        "S3: requests",
+        "build the manifest",
+        "commit",
+        "use_artifact",
+        "entries",
+        "GiB",
+    ):
         assert word in work
     named = {one["work"]: one["value"] for one in found["figures"]}
     assert named["log 100 files of 1 to 16 KiB to S3: requests"] < 60
