@@ -13,7 +13,7 @@ from ..storage.digest import Digest
 from .metadata import Metadata
 from .ref import LATEST, fold_name
 
-__all__ = ["Change", "CollectionRecord", "Names", "VersionRecord", "listed"]
+__all__ = ["Change", "CollectionRecord", "ExternalRecord", "Names", "VersionRecord", "listed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,19 @@ class CollectionRecord:
     size: int  # of that version
     updated: int
     aliases: dict[str, int]  # alias → number
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalRecord:
+    """One place outside the store that a version has entries of."""
+
+    url: str  # what was added: an object, or a folder of them, which ends with a slash
+    objects: int
+    size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--json` prints of it."""
+        return {"url": self.url, "objects": self.objects, "size": self.size}
 
 
 class Names(NamedTuple):

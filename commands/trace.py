@@ -29,6 +29,12 @@ class Format(StrEnum):
 
     tree = "tree"
     json = "json"
+    mermaid = "mermaid"
+    dot = "dot"
+    html = "html"
+    graphml = "graphml"
+    openlineage = "openlineage"
+    prov = "prov"
 
 
 def register(app: typer.Typer) -> None:
@@ -103,9 +109,40 @@ def _show(screen: Screen, graph: DiGraph, form: Format) -> None:
 
     if form is Format.json:
         screen.document(lineage_document(graph))
-        return
-    for line in lineage_trees(graph, style=screen.style).splitlines():
-        screen.line(line)
+    elif form is Format.tree:
+        for line in lineage_trees(graph, style=screen.style).splitlines():
+            screen.line(line)
+    else:
+        screen.raw(text.encode() for text in _drawn(graph, form))  # other programs read UTF-8, whatever this terminal is
+
+
+def _drawn(graph: DiGraph, form: Format) -> Iterator[str]:
+    """Yield the text of a graph in a format of other programs, as it is to be written."""
+    match form:
+        case Format.mermaid:
+            from ..lineage.pictures.mermaid import mermaid
+
+            yield mermaid(graph)
+        case Format.dot:
+            from ..lineage.pictures.dot import dot
+
+            yield dot(graph)
+        case Format.html:
+            from ..lineage.pictures.page import page
+
+            yield page(graph)
+        case Format.graphml:
+            from ..lineage.exchange.graphml import graphml
+
+            yield graphml(graph)
+        case Format.openlineage:
+            from ..lineage.exchange.openlineage import event_lines
+
+            yield from event_lines(graph)
+        case Format.prov:
+            from ..lineage.exchange.prov import prov_json
+
+            yield prov_json(graph)
 
 
 def runs(

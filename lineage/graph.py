@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from ..artifacts.catalog import Catalog
     from ..artifacts.records import VersionRecord
 
-__all__ = ["RUN", "VERSION", "assemble", "lineage_graph", "reach", "run_key"]
+__all__ = ["EXTERNAL", "REFERS", "RUN", "VERSION", "assemble", "lineage_graph", "reach", "run_key"]
 
-VERSION, RUN = "version", "run"
+VERSION, RUN, EXTERNAL = "version", "run", "external"
+REFERS = "refers"  # the edge from an external source to a version that has entries of it
 
 _NEWEST = "SELECT collection, max(number) FROM version WHERE collection {in} AND state = 'live' GROUP BY collection"
 _COLLECTIONS = "SELECT id, collection FROM version WHERE id {in}"
