@@ -23,7 +23,7 @@ import msgspec
 import zstandard
 
 from ..storage.errors import Conflict
-from .source import BytesSource, FileSource
+from .source import BytesSource, Source
 
 __all__ = ["BLOCK", "Portion", "Row", "Run", "Spill", "in_portions", "merge", "path_of"]
 
@@ -37,7 +37,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     path: str
     overwrite: bool
-    source: FileSource | BytesSource
+    source: Source
 
 
 path_of = attrgetter("path")
@@ -193,34 +193,34 @@ def merge(runs: Sequence[Iterable[Portion]]) -> Iterator[list[Row]]:
 class _Head:
     """How far one run is merged."""
 
-    __slots__ = ("_next", "_portions", "_rows")
+    __slots__ = ("_at", "_next", "_portions", "_rows")
 
     def __init__(self, portions: Iterable[Portion]) -> None:
         self._portions = iter(portions)
         self._next = next(self._portions, None)
         self._rows: list[Row] = []
+        self._at = 0  # of the rows, the first that is not taken yet: cutting them off each time would copy the rest
 
     @property
     def done(self) -> bool:
-        return not self._rows and self._next is None
+        return self._at == len(self._rows) and self._next is None
 
     @property
     def last(self) -> str:
         """The path up to which this run's rows are known without another portion."""
-        if self._rows:
+        if self._at < len(self._rows):
             return str(self._rows[-1].path)
         assert self._next is not None
         return self._next.last
 
     def take(self, bound: str) -> list[Row]:
         """Return all rows up to a path that is not behind `last`."""
-        rows = self._rows
         while self._next is not None and self._next.first <= bound:
-            rows = rows + self._next.load()
+            self._rows = self._rows[self._at :] + self._next.load()
+            self._at = 0
             self._next = next(self._portions, None)
-        end = bisect_right(rows, bound, key=path_of)
-        self._rows = rows[end:]
-        return rows[:end]
+        start, self._at = self._at, bisect_right(self._rows, bound, self._at, key=path_of)
+        return self._rows[start : self._at]
 
 
 def _cut(rows: Iterable[Row]) -> Iterator[list[Row]]:

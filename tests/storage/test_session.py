@@ -47,6 +47,21 @@ def commit(engine, session):
     engine.write(session.commit)
 
 
+def test_the_index_is_asked_once_for_a_content_that_repeats(quick, bench, monkeypatch):
+    (chunk,) = bench.coded(bench.data(1))
+    write(quick, [chunk])
+    asked = []
+    holders = ChunkStore.holders
+    monkeypatch.setattr(ChunkStore, "holders", lambda self, wanted: asked.extend(wanted) or holders(self, wanted))
+    with quick.session() as session:
+        for _ in range(3):
+            assert session.known([chunk.digest, bytes(32)]) == {chunk.digest}
+        assert asked.count(chunk.digest) == 1
+        assert asked.count(bytes(32)) == 3
+        commit(quick, session)
+    assert list(bench.states(quick).values()) == [PackState.LIVE]
+
+
 # The order of writes
 
 
