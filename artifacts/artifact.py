@@ -8,20 +8,19 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..storage.digest import Digest
-from ..storage.errors import Frozen, InvalidInput, NotFound, NotLogged
+from ..storage.errors import Frozen, InvalidInput, NotLogged
+from .display import version_html
 from .draft import Draft
+from .drafting import Drafting
 from .housed import Housed
 from .metadata import Metadata, check_words
 from .records import Change, listed
 from .ref import check_name
-from .source import BytesSource, file_source
-from .tree import walk_tree
 
 if TYPE_CHECKING:
     from .linking import Link
@@ -33,7 +32,7 @@ __all__ = ["Artifact"]
 StrPath = str | os.PathLike[str]
 
 
-class Artifact(Housed):
+class Artifact(Drafting, Housed):
     """A dataset, a model, or any other set of files with a name.
 
     A new one is a draft that files are added to; logging it makes it an immutable version, and then the same object
@@ -69,64 +68,8 @@ class Artifact(Housed):
             return f"<Artifact {self.ref}, {count:,} file{'s' * (count != 1)}, {size:,} bytes>"
         return f"<Artifact draft {self._name}>"
 
-    # A draft
-
-    def add_file(self, path: StrPath, name: str | None = None, *, overwrite: bool = False) -> None:
-        """Add one file, under its own name or another.
-
-        Raises NotFound where there is none, Conflict where the name is taken by other content, unless `overwrite`.
-        """
-        draft = self._open_draft()
-        text = os.fspath(path)
-        try:
-            source = file_source(text, os.stat(text))
-        except (FileNotFoundError, NotADirectoryError):
-            what = "is a symbolic link to nothing" if os.path.islink(text) else "does not exist"
-            raise NotFound(f"{text} {what}") from None
-        except (OSError, ValueError) as error:  # a link to itself, a name with a NUL, a folder that is closed to us
-            raise InvalidInput(f"{text!r} cannot be added: {getattr(error, 'strerror', None) or error}") from None
-        draft.add(name if name is not None else os.path.basename(text), source, overwrite=overwrite)
-        draft.came_from(os.path.dirname(text), whole=False)
-
-    def add_dir(
-        self, path: StrPath, name: str | None = None, *, ignore: Iterable[str] = (), overwrite: bool = False
-    ) -> None:
-        """Add every file below a folder, at the top of the artifact or below the folder `name`.
-
-        `ignore` and a file `.artignore` in the folder hold patterns as in .gitignore. Symbolic links are followed;
-        InvalidInput names one that is dangling or leads into itself. Stores, `.git` and downloads are left out.
-        Folders without files are not kept.
-        """
-        prefix = f"{name.rstrip('/')}/" if name else ""
-        draft = self._open_draft()
-        found = walk_tree(os.fspath(path), listed(ignore))
-        if prefix:
-            found = ((prefix + relative, source) for relative, source in found)
-        draft.add_all(found, overwrite=overwrite)  # all or none, where one cannot be added
-        draft.came_from(os.fspath(path), whole=not prefix)
-
-    def add_bytes(self, data: bytes, name: str, *, overwrite: bool = False) -> None:
-        """Add content from memory."""
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise InvalidInput(f"add_bytes takes bytes, not {data.__class__.__name__}; encode text first")
-        self._open_draft().add(name, BytesSource(bytes(data)), overwrite=overwrite)
-
-    @contextmanager
-    def new_file(
-        self, name: str, mode: Literal["w", "wb"] = "w", encoding: str = "utf-8", *, overwrite: bool = False
-    ) -> Iterator[IO[Any]]:
-        """Open a file to be written, which is added when the block ends without an error."""
-        if mode not in {"w", "wb"}:
-            raise InvalidInput(f"a new file is written with mode 'w' or 'wb', not {mode!r}")
-        draft = self._open_draft()
-        path = draft.spool(name)
-        with path.open(mode, encoding=None if "b" in mode else encoding, newline=None if "b" in mode else "\n") as file:
-            yield file
-        draft.add(name, file_source(os.fspath(path), path.stat()), overwrite=overwrite)
-
-    def remove(self, path: str) -> None:
-        """Take a file or a folder out; NotFound where the draft has none."""
-        self._open_draft().remove(path)
+    def _repr_html_(self) -> str | None:
+        return None if self._logged is None else version_html(self._logged.record)
 
     # Both
 
@@ -276,7 +219,8 @@ class Artifact(Housed):
         logged.require_bytes()
         draft = Artifact(self._name, self._type, self._description, self._metadata)
         walk = logged.content.manifest.walk
-        draft._draft = Draft(logged.record.digest, lambda path: next(walk(path), None) is not None)
+        base, refers = logged.record.digest, logged.record.refers
+        draft._draft = Draft(base, lambda path: next(walk(path), None) is not None, refers=refers)
         return draft
 
     def diff(self, other: Artifact) -> Difference:
@@ -289,11 +233,6 @@ class Artifact(Housed):
         record = logged.record
         change = Change.between(record, self._description, self._metadata, self._tags, self._aliases)
         self.settle(logged.home.catalog.change(record, change) if change else record, logged.home)
-
-    def wait(self, timeout: float | None = None) -> Artifact:  # noqa: ARG002 - part of the interface
-        """Return once it is logged, which is at once."""
-        self._held()
-        return self
 
     # For the parts that log
 
@@ -323,9 +262,11 @@ class Artifact(Housed):
     def _open_draft(self) -> Draft:
         if self._draft is None:
             raise Frozen(f"{self.name} is logged and immutable; `new_draft()` starts its successor")
+        self._require_idle()
         return self._draft
 
     def _held(self) -> LoggedVersion:
+        self._await()
         if self._logged is None:
             raise NotLogged(f"{self._name} is a draft; log it first")
         return self._logged

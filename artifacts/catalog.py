@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from ..storage.database import Transaction
 from ..storage.engine import Engine
@@ -27,8 +27,8 @@ from .collection import (
     settle_version,
 )
 from .history import last_move, number_at, read_history
-from .reading import read_collections, read_previous, read_records, read_type, read_versions
-from .records import Change, CollectionRecord, VersionRecord
+from .reading import read_collections, read_previous, read_records, read_references, read_type, read_versions
+from .records import Change, CollectionRecord, ExternalRecord, VersionRecord
 from .ref import LATEST, Ref, check_alias, check_name, check_project, check_tag, fold_name
 from .suggest import absent_collection, absent_version
 
@@ -38,7 +38,7 @@ T = TypeVar("T")
 Also = Callable[[Transaction, int, bool], None]  # the version's row id, and whether it is new
 BATCH = 500
 _project, _collection, _version = tables.project, tables.collection, tables.version
-_alias = tables.alias
+_alias, _reference = tables.alias, tables.reference
 
 
 class Catalog:
@@ -81,6 +81,21 @@ class Catalog:
     def previous(self, version: VersionRecord) -> VersionRecord | None:
         """Return the version before one in its collection whose content is still there, deleted or not."""
         return self.engine.database.read(lambda connection: read_previous(connection, version))
+
+    def references_of(self, digest: bytes) -> list[ExternalRecord]:
+        """Return the places outside the store that the version of a manifest refers to, by URL."""
+        return self.engine.database.read(lambda connection: read_references(connection, digest))
+
+    def referring(self) -> list[int]:
+        """Return the row ids of versions that have external entries."""
+        found = select(_reference.c.version).distinct().order_by(_reference.c.version)
+        return self.engine.database.read(lambda connection: list(connection.execute(found).scalars()))
+
+    def count_external(self) -> int:
+        """Return how many external entries the versions have that are not purged."""
+        there = _reference.join(_version, _version.c.id == _reference.c.version)
+        counted = select(func.sum(_reference.c.objects)).select_from(there).where(_version.c.state != "purged")
+        return self.engine.database.read(lambda connection: int(connection.execute(counted).scalar() or 0))
 
     def type_of(self, project: str, name: str) -> str | None:
         """Return the type of a collection; None where there is no such collection."""

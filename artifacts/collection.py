@@ -19,6 +19,7 @@ from ..storage.digest import Digest
 from ..storage.errors import Conflict, InvalidInput, NotFound
 from ..storage.events import Event, Fold
 from . import tables
+from .records import ExternalRecord
 from .ref import LATEST, check_alias, check_name, check_project, fold_name
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
 
 ABSENT = "none"  # what `expect` says of an alias that must not exist yet
 _project, _collection, _version = tables.project, tables.collection, tables.version
-_alias, _tag = tables.alias, tables.tag
+_alias, _tag, _reference = tables.alias, tables.tag, tables.reference
 _NUMBER = re.compile(r"v(0|[1-9][0-9]*)")
 
 
@@ -64,6 +65,7 @@ class NewVersion(NamedTuple):
     description: str | None
     metadata: Mapping[str, Any]
     base: bytes | None = None  # root of the version it was made from, whose unchanged pages it relies on unseen
+    references: Sequence[ExternalRecord] = ()  # the places of its external entries
 
 
 def make_project(tx: Transaction, name: str) -> int:
@@ -153,6 +155,8 @@ def settle_version(
             "description": new.description,
             "metadata": dict(new.metadata),
         }
+        if new.references:
+            data["references"] = [one.to_json() for one in new.references]
         tx.record("version.logged", collection.subject, data)
         row = tx.execute(same).one()
     for alias in dict.fromkeys([LATEST, *aliases]):
@@ -268,6 +272,11 @@ def _fold_version(connection: Connection, event: Event) -> None:
         "data": json.dumps(data["metadata"], sort_keys=True, separators=(",", ":"), ensure_ascii=False),
     }
     connection.execute(insert(_version).values(**row))
+    places: Sequence[Mapping[str, Any]] = data.get("references", ())
+    if places:
+        version = _version_id(connection, collection, data["number"])
+        rows = [{"version": version, **{name: one[name] for name in ("url", "objects", "size")}} for one in places]
+        connection.execute(insert(_reference), rows)
     connection.execute(update(_collection).where(_collection.c.id == collection).values(next_number=data["number"] + 1))
 
 

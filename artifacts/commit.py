@@ -17,10 +17,11 @@ from .catalog import Also, Catalog
 from .collection import NewVersion
 from .draft import Draft
 from .entry import Entry
-from .manifest import Manifest, Root, build, edit, overlay
+from .manifest import Manifest, Root, build, diff, edit, overlay
 from .metadata import encode_json, plain
 from .recall import Recall
-from .records import VersionRecord
+from .records import ExternalRecord, VersionRecord
+from .references import Tally, are_nested
 from .stat_cache import Origin, StatCache
 from .upload import Progress, upload
 
@@ -53,6 +54,7 @@ class Outcome:
     is_new: bool
     new_bytes: int  # that were added to the bucket
     new_chunks: int
+    external: int = 0  # entries whose bytes stay where they are
 
 
 def commit_draft(
@@ -86,15 +88,22 @@ def _try(
     with engine.session([draft.base] if draft.base is not None else []) as session:
         entries = upload(draft.ordered(), session, engine.marker.chunking, recall, progress)
         pages = _Pages(session)
-        root = build(entries, pages.put) if draft.base is None else _edit(catalog, draft, entries, pages)
+        tally = Tally(draft.references)
+        if draft.base is not None:
+            root = _edit(catalog, draft, entries, pages)
+        else:
+            root = build(tally.watch(entries) if draft.references else entries, pages.put)
         pages.flush()
         session.flush()
-        new = NewVersion(root.digest, root.size, root.entries, proposal.description, proposal.metadata, draft.base)
+        references = tally.records() if draft.base is None else _references(catalog, draft, root)
+        words = proposal.description, proposal.metadata
+        new = NewVersion(root.digest, root.size, root.entries, *words, draft.base, references)
         version, is_new = catalog.log(
             proposal.project, proposal.name, proposal.type, new, session, proposal.aliases, proposal.tags, also
         )
         recall.save(draft.ordered, Origin(engine.marker.store_id, version.ref, version.digest))
-        return Outcome(version, is_new, session.new_bytes, session.new_chunks)
+        external = sum(one.objects for one in references)
+        return Outcome(version, is_new, session.new_bytes, session.new_chunks, external)
 
 
 def _edit(catalog: Catalog, draft: Draft, entries: Iterator[Entry], pages: _Pages) -> Root:
@@ -112,6 +121,29 @@ def _edit(catalog: Catalog, draft: Draft, entries: Iterator[Entry], pages: _Page
     changes: dict[str, Entry | None] = dict.fromkeys(going)
     changes.update((one.path, one) for one in coming)
     return edit(draft.base, changes, get, pages.put)
+
+
+def _references(catalog: Catalog, draft: Draft, root: Root) -> tuple[ExternalRecord, ...]:
+    """Return the places that a changed manifest refers to: those of its base, with what changed.
+
+    Only what changed is read, unless a place that is new lies below another or has another below it.
+    """
+    assert draft.base is not None
+    if not draft.refers and not draft.references:
+        return ()
+    known = catalog.references_of(draft.base) if draft.refers else []
+    get = catalog.engine.chunks.get_many
+    places = {one.url for one in known}
+    new = draft.references - places
+    if are_nested(new, places | new):
+        tally = Tally(places | new)
+        for _ in tally.watch(Manifest(root.digest, get).walk()):
+            pass
+    else:
+        tally = Tally(new, known)
+        for change in diff(Manifest(draft.base, get), Manifest(root.digest, get)):
+            tally.change(change.old, change.new)
+    return tally.records()
 
 
 class _Pages:

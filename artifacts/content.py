@@ -127,22 +127,27 @@ class Content:
 
     def open(self, path: str) -> io.BufferedReader:
         """Open one file as a seekable stream."""
-        return io.BufferedReader(EntryReader(self._file(path), self.chunks), 1 << 20)
+        entry = self.entry(path)
+        if entry.external is None:
+            return io.BufferedReader(EntryReader(entry, self.chunks), 1 << 20)
+        from .outside import ExternalReader
+
+        return io.BufferedReader(ExternalReader(entry), 1 << 20)
 
     def read(self, path: str) -> bytes:
         """Return the bytes of one file, checked as a whole too."""
         return b"".join(self.stream(path))
 
     def stream(self, path: str) -> Iterator[Data]:
-        """Yield the bytes of one file in order."""
-        with Threads(self.chunks.backend.parallelism) as pool:
-            yield from whole_file(self._file(path), self.chunks, pool)
-
-    def _file(self, path: str) -> Entry:
+        """Yield the bytes of one file in order; those of an external entry as they come from where they are."""
         entry = self.entry(path)
         if entry.external is not None:
-            raise NotFound(f"the bytes of {shown(path)} are not in the store but at {entry.external.url}")
-        return entry
+            from .external import Places
+
+            yield from Places().stream(entry)
+            return
+        with Threads(self.chunks.backend.parallelism) as pool:
+            yield from whole_file(entry, self.chunks, pool)
 
     def _some(self) -> str:
         names = [

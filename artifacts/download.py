@@ -15,7 +15,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from ..storage.errors import Conflict, InvalidInput, InvalidName
-from .entry import EXTERNAL, Entry, shown
+from .entry import UNSEEN, Entry, shown
 from .place import Place, is_store
 from .portable import LONGEST_PART, Platform, Twins, why_unwritable
 from .refusal import refusal
@@ -55,7 +55,7 @@ def require_writable(entries: Iterable[Entry], platform: Platform, root: str = "
     room = LONGEST_PATH[platform] - len(os.fsencode(root)) - 1
     short = min(room, LONGEST_PART) if platform == "posix" else 0  # a path that has no part or whole too long
     for entry in entries:
-        if len(entry.path) <= short and entry.path.isascii() and entry.kind != EXTERNAL:
+        if len(entry.path) <= short and entry.path.isascii():
             continue
         why = why_unwritable(entry.path, platform)
         if why is not None:
@@ -68,10 +68,6 @@ def require_writable(entries: Iterable[Entry], platform: Platform, root: str = "
         pair = twins.feed(entry.path)
         if pair is not None:
             raise InvalidName(f"{shown(pair[0])} and {shown(pair[1])} would be one file here; nothing was written")
-        if entry.kind == EXTERNAL:
-            raise InvalidName(
-                f"{shown(entry.path)} is an external entry, which this release cannot fetch; nothing was written"
-            )
 
 
 def sparing(entries: Iterable[Entry], place: Place, stands: Callable[[Entry], bool]) -> Iterator[Entry]:
@@ -178,7 +174,7 @@ def compare(entries: Iterable[Entry], folder: Path, found: Iterable[str]) -> Rep
     """Hash the files below a folder and say how they differ from the entries; `found` are the paths that are there.
 
     Only content counts: the executable bit does not, for a umask, a copy or a disk without such bits changes it and the
-    data is the same. InvalidInput where a file cannot be read.
+    data is the same. Of an external entry the size counts. InvalidInput where a file cannot be read.
     """
     report = Report()
     extra = set(found)
@@ -193,8 +189,8 @@ def compare(entries: Iterable[Entry], folder: Path, found: Iterable[str]) -> Rep
             if stat.S_ISLNK(stands.st_mode) and leads_to(os.readlink(whole), entry.digest):
                 whole = whole.readlink()
                 stands = whole.stat(follow_symlinks=False)
-            is_file = stat.S_ISREG(stands.st_mode) and stands.st_size == entry.size
-            if not is_file or not _holds(whole, entry):
+            is_file = stat.S_ISREG(stands.st_mode) and (stands.st_size == entry.size or entry.digest == UNSEEN)
+            if not is_file or (entry.external is None and not _holds(whole, entry)):
                 report.changed.append(entry.path)
         except FileNotFoundError:
             report.missing.append(entry.path)

@@ -7,6 +7,7 @@ logged, before anything is read.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from ..storage.errors import Conflict, InvalidName, NotFound
 from .entry import PathOrder, check_path, check_paths, shown
-from .source import Source, have_same_content
+from .references import folders
+from .source import FileSource, Source, have_same_content
 from .spill import Row, Run, Spill, in_portions, merge, path_of
 
 __all__ = ["LIMIT", "Draft"]
@@ -40,11 +42,15 @@ class Draft:
         holds: Callable[[str], bool] | None = None,
         limit: int = LIMIT,
         folder: str | None = None,
+        *,
+        refers: bool = False,
     ) -> None:
         self.base = base  # digest of the root page that this draft changes
+        self.refers = refers  # whether the base has external entries
         self._holds = holds
         self._spooled = 0
         self.removed: set[str] = set()
+        self.references: set[str] = set()  # the places outside the store that were added
         self.folders: dict[str, bool] = {}  # that files came from, and whether each was added whole, as the artifact
         self._limit = limit
         self._sources: dict[str, Source] = {}  # the newest; older ones may be in the runs
@@ -59,6 +65,12 @@ class Draft:
     def came_from(self, folder: str, *, whole: bool) -> None:
         """Note that files came from a folder; `whole` if all of it, each under the name that it has there."""
         self.folders[folder] = whole and self.folders.get(folder, True)
+
+    def refers_to(self, url: str) -> None:
+        """Note a place outside the store that objects were added from; a folder's URL ends with a slash."""
+        self.references.add(url)
+        if len(self.references) > LIMIT:
+            self.references = folders(self.references)
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -208,6 +220,10 @@ class Draft:
                 self._spool = tempfile.TemporaryDirectory(prefix="lineart-draft-", ignore_cleanup_errors=True)
             self._spooled += 1
         return Path(self._spool.name) / f"{self._spooled:08d}"
+
+    def owns(self, source: FileSource) -> bool:
+        """Whether a file is one of those that were spooled here, which nobody else writes to."""
+        return self._spool is not None and source.path.startswith(self._spool.name + os.sep)
 
     def close(self) -> None:
         """Remove what was spooled and spilled; the draft is of no use then."""

@@ -12,6 +12,7 @@ from operator import attrgetter, lt
 from typing import Annotated
 
 import msgspec
+from blake3 import blake3
 
 from ..storage.errors import InvalidInput, InvalidName
 
@@ -20,17 +21,20 @@ __all__ = [
     "FILE",
     "MAX_INTEGER",
     "MAX_PATH",
+    "UNSEEN",
     "Entry",
     "External",
     "PathOrder",
     "check_path",
     "check_paths",
     "encode_entries",
+    "external_digest",
     "shown",
 ]
 
 FILE = 0
 EXTERNAL = 1
+UNSEEN = bytes(32)  # the digest of an external entry that nobody looked at
 MAX_PATH = 4096  # bytes of UTF-8
 MAX_INTEGER = 2**63 - 1  # sizes and counts; what a database column holds
 
@@ -50,12 +54,18 @@ class External(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fiel
     etag: _Label | None = None
     version: _Label | None = None
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the server told which state it is; else the entry's digest is that of the bytes, or UNSEEN."""
+        return self.etag is not None or self.version is not None
+
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
     """One path of a manifest: a file of the store or an external entry.
 
-    `kind` is FILE or EXTERNAL; `size` is bytes; `digest` is the BLAKE3 of the content (32 plain bytes); `recipe` is the
-    digest of the recipe of a file of several chunks; `external` is there exactly for EXTERNAL, which has no recipe.
+    `kind` is FILE or EXTERNAL; `size` is bytes; `digest` is the BLAKE3 of the content (32 plain bytes), or of an
+    external entry what `external_digest` says; `recipe` is the digest of the recipe of a file of several chunks;
+    `external` is there exactly for EXTERNAL, which has no recipe.
     Nothing is checked here (there are millions): `encode_entries` and the reader of pages do.
 
     >>> Entry("data/a.txt", FILE, 3, bytes(32)).executable
@@ -171,6 +181,17 @@ def misfit(entries: Iterable[Entry]) -> Entry | None:
         if entry.kind != EXTERNAL or entry.external is None or entry.recipe is not None:
             return entry
     return None
+
+
+def external_digest(size: int, etag: str | None, version: str | None) -> bytes:
+    """Return the digest of an external entry whose bytes were not read: what the server told of it, or UNSEEN.
+
+    >>> external_digest(3, "900150983cd24fb0d6963f7d28e17f72", None).hex()[:16]
+    'c2e9efc7d57d8538'
+    """
+    if etag is None and version is None:
+        return UNSEEN
+    return blake3(_encode(("external", etag, version, size))).digest()
 
 
 def encode_entries(entries: Sequence[Entry]) -> list[bytes]:

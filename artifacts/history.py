@@ -6,18 +6,39 @@ Knows the event rows and how events of aliases are written; changes nothing.
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
 from ..storage import tables as storage_tables
+from ..storage.errors import InvalidInput
 from ..storage.events import Event
 from . import tables
+from .ref import LATEST, Ref
+from .suggest import absent_version
 
-__all__ = ["last_move", "number_at", "read_history"]
+if TYPE_CHECKING:
+    from .catalog import Catalog
+    from .records import VersionRecord
+
+__all__ = ["Held", "alias_at", "last_move", "number_at", "read_history"]
 
 SET, REMOVED = "alias.set", "alias.removed"
 _project, _collection, _event = tables.project, tables.collection, storage_tables.event
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an alias meant at a time (µs), and the events between which it did; None: not yet, or still."""
+
+    project: str
+    collection: str
+    alias: str
+    at: int
+    version: VersionRecord | None  # as it is now; None where the alias meant no version then
+    since: Event | None
+    until: Event | None
 
 
 def read_history(connection: Connection, collection: int, alias: str | None = None) -> list[Event]:
@@ -37,10 +58,52 @@ def last_move(connection: Connection, collection: int, alias: str) -> Event | No
 
 def number_at(connection: Connection, collection: int, alias: str, time: int) -> int | None:
     """Return the number of the version that an alias meant at a time (µs); None where it meant none."""
-    wanted = _of(connection, collection).where(_event.c.time <= time, _event.c.kind.in_([SET, REMOVED]), _about(alias))
-    row = connection.execute(wanted.order_by(_event.c.seq.desc()).limit(1)).first()
-    number: int | None = None if row is None else _event_of(row).data["to"]
+    event = _in_force(connection, collection, alias, time)
+    number: int | None = None if event is None else event.data["to"]
     return number
+
+
+def alias_at(catalog: Catalog, wanted: str | Ref, project: str) -> Held:
+    """Return what the alias of a ref meant at the ref's time; without an alias, `latest`.
+
+    NotFound where the collection never had it, InvalidInput where the ref has no time.
+    """
+    ref = wanted if isinstance(wanted, Ref) else Ref.parse(wanted)
+    at, alias = ref.at, ref.alias or LATEST
+    if at is None:
+        raise InvalidInput(f"{ref} has no time; write NAME:ALIAS@TIME, such as {ref.name}:{alias}@2026-05-01")
+
+    def work(connection: Connection) -> Held:
+        collection = catalog.find_collection(connection, ref, project)
+        since = _in_force(connection, collection, alias, at)
+        until = _next_move(connection, collection, alias, 0 if since is None or since.seq is None else since.seq)
+        event = since or until
+        if event is None:
+            raise absent_version(connection, collection, ref)
+        owner, _, name = event.subject.rpartition("/")
+        number = None if since is None else since.data["to"]
+        version = None if number is None else catalog.resolve_in(connection, Ref(owner, name, number), project)
+        return Held(owner, name, alias, at, version, since, until)
+
+    return catalog.engine.database.read(work)
+
+
+def _in_force(connection: Connection, collection: int, alias: str, time: int) -> Event | None:
+    """Return the event that said what an alias meant at a time."""
+    wanted = _moves(connection, collection, alias).where(_event.c.time <= time)
+    row = connection.execute(wanted.order_by(_event.c.seq.desc()).limit(1)).first()
+    return None if row is None else _event_of(row)
+
+
+def _next_move(connection: Connection, collection: int, alias: str, seq: int) -> Event | None:
+    """Return the first event behind one that moved an alias."""
+    wanted = _moves(connection, collection, alias).where(_event.c.seq > seq)
+    row = connection.execute(wanted.order_by(_event.c.seq).limit(1)).first()
+    return None if row is None else _event_of(row)
+
+
+def _moves(connection: Connection, collection: int, alias: str) -> Select[Any]:
+    return _of(connection, collection).where(_event.c.kind.in_([SET, REMOVED]), _about(alias))
 
 
 def _of(connection: Connection, collection: int) -> Select[Any]:

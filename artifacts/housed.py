@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from .awaited import Awaited
+
 if TYPE_CHECKING:
     import networkx
 
-    from .logged import Home, LoggedVersion
+    from .logged import Home
     from .records import VersionRecord
 
 __all__ = ["Housed"]
 
 
-class Housed:
+class Housed(Awaited):
     """Something that may live in a store."""
 
     def logged_by(self) -> Any:
@@ -47,8 +49,4 @@ class Housed:
 
     def settle(self, record: VersionRecord, home: Home) -> Self:
         """Become the logged version that `record` describes."""
-        raise NotImplementedError
-
-    def _held(self) -> LoggedVersion:
-        """Return what is logged; NotLogged for a draft."""
         raise NotImplementedError

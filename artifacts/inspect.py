@@ -20,6 +20,7 @@ from .losses import Loss, Losses, promoted_first
 from .records import VersionRecord
 from .roots import Named
 from .upload import Progress
+from .whereabouts import check_external
 
 __all__ = ["StoreReport", "check_store", "count_named", "walk_versions"]
 
@@ -38,6 +39,7 @@ class StoreReport(CheckReport):
 
     lost: list[Loss] = field(default_factory=list)
     seed: int | None = None
+    external: int = 0  # entries that were looked at where they are
 
 
 def check_store(
@@ -46,11 +48,13 @@ def check_store(
     read_data: bool | float = False,
     seed: int | None = None,
     named: Sequence[Named] = (),
+    external: bool = False,
     progress: Progress | None = None,
 ) -> StoreReport:
     """Check a whole store: packs, index, journal, and every version that is not purged; `named` are chunks of others.
 
-    `read_data` is the share of the bytes that is read, too. InvalidInput where it is not 0 to 1.
+    `read_data` is the share of the bytes that is read, too. What is not in the store is counted, or with `external`
+    looked at where it is. InvalidInput where it is not 0 to 1.
     """
     report = StoreReport()
     engine = catalog.engine
@@ -70,6 +74,7 @@ def check_store(
             if progress is not None:
                 progress(1, version.size)
         absent = count_named(catalog, losses, named)
+    _look_outside(catalog, report, external=external)
     report.lost = losses.found
     for one in losses.found:
         aliases = f" ({', '.join(one.aliases)})" if one.aliases else ""
@@ -79,6 +84,14 @@ def check_store(
     if absent:
         report.wrong("runs", f"{absent} chunks that runs name are lost: uncommitted changes, or lists of packages")
     return report
+
+
+def _look_outside(catalog: Catalog, report: StoreReport, *, external: bool) -> None:
+    if external:
+        check_external(catalog, report)
+    elif counted := catalog.count_external():
+        entries = "entry is" if counted == 1 else "entries are"
+        report.notes.append(f"{counted:,} external {entries} elsewhere; `art check --external` looks there")
 
 
 def walk_versions(catalog: Catalog, losses: Losses) -> Iterator[VersionRecord]:

@@ -23,9 +23,12 @@ from .entry import shown
 from .linking import COPIES, check_link, placing
 from .locks import locked
 from .manifest import diff, renames
+from .outside import Gathering
 from .place import Place, is_store
 from .refusal import refusal
 from .remembered import Remembered
+from .sightings import Sightings
+from .source import ExternalSource, StoredSource
 from .stat_cache import Origin, StatCache
 from .tree import CHECKOUT, DOWNLOADS
 
@@ -105,7 +108,7 @@ class LoggedVersion:
 
     def hold(self, entry: Entry) -> LoggedEntry:
         """Return one of its entries as what users hold."""
-        return LoggedEntry(entry.path, entry.size, entry.digest, self)
+        return LoggedEntry(entry, self)
 
     def default_root(self) -> Path:
         """Return where `download()` puts this version: `<downloads>/<project>/<collection>-v<number>`."""
@@ -117,7 +120,7 @@ class LoggedVersion:
             if link in COPIES and prefix is None and self._is_whole(place):
                 return folder
             self._require_writable(place, prefix, way)
-            self._fetch(way, prefix)
+            self._fetch(place, way, prefix)
             self._settle(place, entire=not prefix)
         return folder
 
@@ -140,7 +143,7 @@ class LoggedVersion:
             # First, so that the folder of a checkout that is interrupted is known as its own by the next.
             place.write(CHECKOUT, (mark.encode(),), executable=False)
             place.make_way(wanted)
-            self._fetch(way, None)
+            self._fetch(place, way, None)
             place.clear(strays)
             self._settle(place, entire=True)
         return folder
@@ -148,11 +151,13 @@ class LoggedVersion:
     def verify(self, root: Path | None) -> Path:
         """Check a folder's files against this version; VerifyError carries the report.
 
-        Only paths and content count, the executable bit does not.
+        Only paths and content count, the executable bit does not. Of an external entry that only its server knew, and
+        that was not fetched here, the size counts.
         """
         self.require_bytes()
         folder = root if root is not None else self.default_root()
-        report = compare(self.content.walk(), folder, _files_below(folder))
+        entries = Sightings(StatCache.below(self.home.cache), folder).as_files(self.content.walk())
+        report = compare(entries, folder, _files_below(folder))
         if report:
             raise VerifyError(f"{folder} is not {self.record.ref}: {_summary(report)}", report)
         return folder
@@ -219,22 +224,37 @@ class LoggedVersion:
         entries = sparing(self.content.walk(prefix), place, way.stands)
         require_writable(entries, platform_here(), os.path.abspath(place.root))
 
-    def _fetch(self, way: Placing, prefix: str | None) -> None:
+    def _fetch(self, place: Place, way: Placing, prefix: str | None) -> None:
         progress = self.home.progress(f"get {self.record.name}")
-        way.fetch(self.content.walk(prefix), self.content.chunks, progress)
+        with Gathering(place, progress) as gathering:
+            way.fetch(gathering.apart(self.content.walk(prefix)), self.content.chunks, progress)
+            gathering.finish()
 
 
 class LoggedEntry:
     """One file of a logged artifact."""
 
-    def __init__(self, path: str, size: int, digest: bytes, logged: LoggedVersion) -> None:
-        self.path = path
-        self.size = size
-        self.digest = Digest(digest)
+    def __init__(self, entry: Entry, logged: LoggedVersion) -> None:
+        self.path = entry.path
+        self.size = entry.size
+        self.digest = Digest(entry.digest)
+        self.external = entry.external  # `url`, `etag` and `version`, where its bytes are not in the store
+        self._entry = entry
         self._logged = logged
 
     def __repr__(self) -> str:
-        return f"<{self._logged.record.name}/{self.path}, {self.size:,} bytes>"
+        where = "" if self.external is None else f", at {self.external.url}"
+        return f"<{self._logged.record.name}/{self.path}, {self.size:,} bytes{where}>"
+
+    def as_source(self) -> tuple[str, ExternalSource | StoredSource]:
+        """Return its path and what another draft takes it over by."""
+        one, there, record = self._entry, self.external, self._logged.record
+        if there is not None:
+            return one.path, ExternalSource(there.url, one.size, one.digest, there.etag, there.version)
+        self._logged.require_bytes()
+        store = self._logged.home.catalog.engine.marker.store_id
+        origin = f"{record.ref}/{one.path}"
+        return one.path, StoredSource(origin, store, one.size, one.digest, one.recipe, one.executable)
 
     def download(self, root: str | os.PathLike[str] | None = None, *, link: Link = "copy") -> Path:
         """Put this one file below a folder, as `Artifact.download` does, and return its path."""

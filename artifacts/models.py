@@ -17,7 +17,7 @@ from sqlmodel import Field
 from ..storage.models import RowModel
 from . import tables
 
-__all__ = ["Alias", "Collection", "Project", "Tag", "Version"]
+__all__ = ["Alias", "Collection", "Project", "Reference", "Tag", "Version"]
 
 
 class Project(RowModel, table=True):
@@ -83,3 +83,14 @@ class Tag(RowModel, table=True):
 
     version: int = Field(sa_column=tables.tag.c.version)
     name: str = Field(sa_column=tables.tag.c.name)
+
+
+class Reference(RowModel, table=True):
+    """A place outside the store that a version has external entries of."""
+
+    __table__: ClassVar[Any] = tables.reference
+
+    version: int = Field(sa_column=tables.reference.c.version)
+    url: str = Field(sa_column=tables.reference.c.url)
+    objects: int = Field(sa_column=tables.reference.c.objects)
+    size: int = Field(sa_column=tables.reference.c.size)

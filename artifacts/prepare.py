@@ -14,11 +14,11 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from ..storage import recipe
-from ..storage.errors import IntegrityError
+from ..storage.errors import Conflict, IntegrityError, InvalidInput
 from ..storage.pack import Encoded, encode
 from ..storage.session import Session
 from .recall import Unchanged
-from .source import BytesSource, FileSource, Source, open_source, require_same
+from .source import BytesSource, ExternalSource, FileSource, Source, StoredSource, open_source, require_same
 from .stat_cache import Known, clock
 
 __all__ = ["BUFFER", "Batch", "Prepared", "Settled", "buffers", "prepare", "settle"]
@@ -51,16 +51,20 @@ class Settled(NamedTuple):
 def settle(batch: Batch, recalled: list[Known | None], session: Session, single: int) -> Settled:
     """Read files that are one chunk each, unless they are recalled; an empty one has no chunk and is not stored."""
     began, work, known_at = perf_counter(), thread_time(), clock()
-    sizes = {known: one[1].size for one, known in zip(batch, recalled, strict=True) if known is not None}
+    sizes = {known: one.size for one, known in _stored_ones(batch, recalled)}
     complete = _stored(sizes, session)
     contents: list[Known | None] = []
     read: list[tuple[Source, Known]] = []
     found: dict[bytes, bytes] = {}
     with Unchanged() as unchanged:
         for (_, source), known in zip(batch, recalled, strict=True):
-            if known in complete:
-                assert isinstance(source, FileSource)
-                unchanged.require(source)
+            if isinstance(source, ExternalSource):
+                contents.append(known)
+            elif known in complete or isinstance(source, StoredSource):
+                if isinstance(source, FileSource):
+                    unchanged.require(source)
+                else:
+                    _require_stored(source, session, is_there=known in complete)
                 contents.append(known)
             elif source.size > single:
                 contents.append(None)
@@ -74,6 +78,21 @@ def settle(batch: Batch, recalled: list[Known | None], session: Session, single:
     stored = session.known(found) if found else ()
     new = [encode(digest, data) for digest, data in found.items() if digest not in stored]
     return Settled(contents, read, new, known_at, perf_counter() - began, thread_time() - work)
+
+
+def _stored_ones(batch: Batch, recalled: list[Known | None]) -> Iterator[tuple[Source, Known]]:
+    """Yield what the store may have already, with its content: what is recalled, unless it stays elsewhere."""
+    for (_, source), known in zip(batch, recalled, strict=True):
+        if known is not None and not isinstance(source, ExternalSource):
+            yield source, known
+
+
+def _require_stored(source: Source, session: Session, *, is_there: bool) -> None:
+    """Raise Conflict where the store does not have a file of another version any more, InvalidInput if it never had."""
+    if isinstance(source, StoredSource) and source.store != session.chunks.database.store_id:
+        raise InvalidInput(f"{source} is in another store: download it there, and add the file")
+    if not is_there:
+        raise Conflict(f"the content of {source} is not in this store any more; nothing was logged")
 
 
 def _stored(sizes: Mapping[Known, int], session: Session) -> set[Known | None]:

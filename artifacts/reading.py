@@ -8,24 +8,26 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from sys import intern
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select
 
 from . import tables
-from .records import CollectionRecord, VersionRecord
+from .records import CollectionRecord, ExternalRecord, VersionRecord
 from .ref import LATEST, fold_name
 
-__all__ = ["read_collections", "read_previous", "read_records", "read_type", "read_versions"]
+__all__ = ["read_collections", "read_previous", "read_records", "read_references", "read_type", "read_versions"]
 
 BATCH = 500
 _project, _collection, _version = tables.project, tables.collection, tables.version
-_alias, _tag = tables.alias, tables.tag
+_alias, _tag, _reference = tables.alias, tables.tag, tables.reference
 _Names = Mapping[int, Sequence[str]]  # by the row ids of versions
 
 _owned = _collection.join(_project, _project.c.id == _collection.c.project)
+_refers = exists().where(_reference.c.version == _version.c.id).label("refers")
 _VERSIONS = select(
-    _version, _collection.c.name.label("name"), _collection.c.type, _project.c.name.label("owner")
+    _version, _collection.c.name.label("name"), _collection.c.type, _project.c.name.label("owner"), _refers
 ).select_from(_version.join(_owned, _collection.c.id == _version.c.collection))
 _ALIASES = select(_alias.c.version, _alias.c.name).order_by(_alias.c.name)
 _TAGS = select(_tag.c.version, _tag.c.name).order_by(_tag.c.name)
@@ -62,6 +64,15 @@ def read_previous(connection: Connection, version: VersionRecord) -> VersionReco
     return None if found is None else read_records(connection, [found])[found]
 
 
+def read_references(connection: Connection, digest: bytes) -> list[ExternalRecord]:
+    """Return the places that a version with this content refers to, by URL."""
+    same = select(func.min(_reference.c.version)).join(_version, _version.c.id == _reference.c.version)
+    found = select(_reference.c.url, _reference.c.objects, _reference.c.size).where(
+        _reference.c.version == same.where(_version.c.digest == digest).scalar_subquery()
+    )
+    return [ExternalRecord(*row) for row in connection.execute(found.order_by(_reference.c.url))]
+
+
 def _names(connection: Connection, wanted: Select[tuple[Any, Any]]) -> _Names:
     out: dict[int, list[str]] = defaultdict(list)
     for version, name in connection.execute(wanted):
@@ -72,21 +83,22 @@ def _names(connection: Connection, wanted: Select[tuple[Any, Any]]) -> _Names:
 def _record(row: Row[Any], aliases: _Names, tags: _Names) -> VersionRecord:
     return VersionRecord(
         id=row.id,
-        project=row.owner,
-        collection=row.name,
-        type=row.type,
+        project=intern(row.owner),  # words that many rows share are held once: graphs keep 200,000 records
+        collection=intern(row.name),
+        type=intern(row.type),
         number=row.number,
         digest=row.digest,
         size=row.size,
         file_count=row.file_count,
-        state=row.state,
+        state=intern(row.state),
         created=row.created,
         deleted=row.deleted,
-        actor=row.actor,
+        actor=intern(row.actor),
         description=row.description,
-        metadata=json.loads(row.data),
+        metadata={} if row.data == "{}" else json.loads(row.data),
         aliases=tuple(aliases.get(row.id, ())),
         tags=tuple(tags.get(row.id, ())),
+        refers=bool(row.refers),
     )
 
 

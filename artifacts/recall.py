@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Self
 
-from .source import FileSource, Source
+from .source import ExternalSource, FileSource, Source, StoredSource
 from .stat_cache import MOST, Known, Origin, Row, Snapshot, StatCache, prefix_of, settled
 
 __all__ = ["Recall", "Unchanged"]
@@ -73,12 +73,17 @@ class Recall:
         return self._loaded[root].origin if root in self._loaded else None
 
     def find(self, sources: Iterable[Source]) -> list[Known | None]:
-        """Return what each file holds if it is what it was when it was read last."""
+        """Return what each file holds if it is what it was when it was read last, and what is never read holds."""
         rows = self._known
         found: list[Known | None] = []
         for source in sources:
-            row = rows.get(source.path) if isinstance(source, FileSource) else None
-            found.append(row[1] if row is not None and row[0] == source else None)
+            if isinstance(source, FileSource):
+                row = rows.get(source.path)
+                found.append(row[1] if row is not None and row[0] == source else None)
+            elif isinstance(source, StoredSource):
+                found.append(Known(source.digest, source.recipe))
+            else:
+                found.append(Known(source.digest) if isinstance(source, ExternalSource) else None)
         return found
 
     def learn(self, source: Source, content: Known, known_at: int) -> None:

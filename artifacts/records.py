@@ -36,6 +36,7 @@ class VersionRecord:
     metadata: dict[str, Any]
     aliases: tuple[str, ...]
     tags: tuple[str, ...]
+    refers: bool = False  # to places outside the store: it has external entries
 
     @property
     def version(self) -> str:

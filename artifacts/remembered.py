@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .entry import Entry
 from .shared import is_sealed
+from .sightings import Sightings
 from .source import FileSource, file_source
 from .stat_cache import MOST, Known, Origin, Row, Snapshot, StatCache, clock, prefix_of, settled
 
@@ -40,6 +41,7 @@ class Remembered:
         self._learned: list[Row] = []
         self._written: list[tuple[Entry, os.stat_result]] = []
         self._known_at = 0
+        self.sightings = Sightings(cache, root)  # what external entries are there
 
     @cached_property
     def _before(self) -> Snapshot:
@@ -86,6 +88,7 @@ class Remembered:
 
     def save(self, origin: Origin, *, entire: bool) -> None:
         """Remember what was learned, once all has appeared; `entire` if all files of the version were put there."""
+        self.sightings.save()
         rows = [*self._rows(self._written, self._known_at), *self._learned]
         if not entire and not rows:
             return

@@ -1,8 +1,9 @@
-"""Sources: where the bytes of one path will come from.
+"""Sources: where the bytes of one path will come from, or stay.
 
-Knows files of this machine and content in memory; must not know drafts or stores. Nothing is read before it is logged,
-but every file's identity is remembered, so that one that changes in between is found out. A writer through a memory
-map is not: the kernel may leave all times of such a file as they are.
+Knows files of this machine and content in memory, and what is to be said of bytes that are not read: those at other
+places, and those that a store has. Must not know drafts or stores. Nothing is read before it is logged, but the
+identity of every file is remembered, so that one that changes in between is found out. A writer through a memory map is
+not: the kernel may leave all times of such a file as they are.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from ..storage.errors import InvalidInput, SourceChanged
 
 __all__ = [
     "BytesSource",
+    "ExternalSource",
     "FileSource",
     "Source",
+    "StoredSource",
     "digest_of",
     "file_source",
     "have_same_content",
@@ -85,7 +88,41 @@ class BytesSource(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2)
         return False
 
 
-Source = FileSource | BytesSource
+class ExternalSource(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
+    """An object that stays where it is; `digest` is that of an external entry (docs/format.md, "External entries")."""
+
+    url: str
+    size: int
+    digest: bytes
+    etag: str | None
+    version: str | None
+
+    def __str__(self) -> str:
+        """Return where it is."""
+        return self.url
+
+    @property
+    def executable(self) -> bool:
+        """Nobody knows that of an object."""
+        return False
+
+
+class StoredSource(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
+    """A file of another version, whose content the same store has."""
+
+    origin: str  # `project/name:v3/path`, for messages
+    store: str  # its id
+    size: int
+    digest: bytes
+    recipe: bytes | None
+    executable: bool
+
+    def __str__(self) -> str:
+        """Return which file of which version it is."""
+        return self.origin
+
+
+Source = FileSource | BytesSource | ExternalSource | StoredSource
 
 
 def file_source(path: str, found: os.stat_result) -> FileSource:
@@ -122,6 +159,8 @@ def have_same_content(a: Source, b: Source) -> bool:
     """Whether two sources hold the same bytes; they are read only where nothing else tells."""
     if a == b:
         return True
+    if isinstance(a, ExternalSource) or isinstance(b, ExternalSource):
+        return False  # where bytes stay is part of what is kept
     try:
         return a.size == b.size and digest_of(a) == digest_of(b)
     except SourceChanged:
@@ -132,6 +171,8 @@ def digest_of(source: Source) -> bytes:
     """Return the digest of a source's content; SourceChanged where it is not what was added."""
     if isinstance(source, BytesSource):
         return blake3(source.data).digest()
+    if isinstance(source, (ExternalSource, StoredSource)):
+        return source.digest
     hasher = blake3()
     number = open_source(source)
     try:

@@ -144,14 +144,30 @@ class StatCache:
             with suppress(OSError):
                 where.unlink()
 
-    def _place(self, root: str) -> Path | None:
+    def load_note(self, root: str, kind: str) -> bytes | None:
+        """Return what else was noted of a folder; None where nothing was."""
+        where = self._place(root, kind)
+        data = None if where is None else _read(where, self._limit)
+        if data is None or data[:32] != blake3(memoryview(data)[32:]).digest():
+            return None
+        return data[32:]
+
+    def save_note(self, root: str, kind: str, note: bytes) -> None:
+        """Note something else of a folder, in place of what was noted; what the disk refuses is no error."""
+        where = self._place(root, kind)
+        if where is not None:
+            with suppress(OSError):
+                _make_room(where.parent, self._limit - len(note))
+                _replace(where, blake3(note).digest() + note)
+
+    def _place(self, root: str, kind: str = "stat") -> Path | None:
         if self._folder is None:
             return None
         try:
             whole = os.path.realpath(root).encode()
         except UnicodeEncodeError:
             return None
-        return self._folder / f"{blake3(whole).hexdigest()[:32]}.stat"
+        return self._folder / f"{blake3(whole).hexdigest()[:32]}.{kind}"
 
 
 def clock() -> int:

@@ -10,13 +10,15 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 from ..storage.errors import SourceChanged
 from ..storage.threads import Threads
 from .content import Content
 from .draft import Draft
-from .entry import Entry
+from .entry import UNSEEN, Entry
 from .recall import Recall
+from .sightings import Sightings
 from .source import FileSource, Source, digest_of
 from .stat_cache import Known, StatCache, clock
 from .tree import CHECKOUT, walk_tree
@@ -55,7 +57,8 @@ def folder_status(folder: str, content: Content, cache: StatCache, ignore: Itera
         draft.add_all((path, source) for path, source in walk_tree(folder, ignore))
         recall = Recall(cache, {folder: True})
         status = Status()
-        pairs = _paired(content.walk(), draft.ordered(), status)
+        entries = Sightings(cache, Path(folder)).as_files(content.walk())
+        pairs = _paired(entries, draft.ordered(), status)
         with Threads(READERS, thread_name_prefix="lineart-status") as pool:
             while batch := list(islice(pairs, BATCH)):
                 _compare(batch, recall, pool, status)
@@ -93,7 +96,11 @@ def _paired(entries: Iterable[Entry], sources: Iterable[tuple[str, Source]], sta
         if source is None or path != entry.path:
             status.removed.append(entry.path)
             continue
-        if source.size != entry.size or source.executable != entry.executable:
+        if entry.external is not None:  # nobody knows its bytes: it was not fetched here
+            same = entry.digest == UNSEEN or source.size == entry.size
+            status.same += same
+            status.changed += [] if same else [path]
+        elif source.size != entry.size or source.executable != entry.executable:
             status.changed.append(path)
         elif isinstance(source, FileSource):
             yield entry, source

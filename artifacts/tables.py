@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, Table
 
 from ..storage.tables import METADATA, BigId, required
 
-__all__ = ["alias", "collection", "project", "tag", "version"]
+__all__ = ["alias", "collection", "project", "reference", "tag", "version"]
 
 # A namespace of collections and runs.
 project = Table(
@@ -76,4 +76,14 @@ tag = Table(
     METADATA,
     Column("version", BigInteger, ForeignKey("version.id"), primary_key=True),
     Column("name", Text, primary_key=True, index=True),
+)
+
+# A place outside the store that a version has external entries of: an object, or a folder of them.
+reference = Table(
+    "reference",
+    METADATA,
+    Column("version", BigInteger, ForeignKey("version.id"), primary_key=True),
+    Column("url", Text, primary_key=True, index=True),
+    required("objects", BigInteger),
+    required("size", BigInteger),  # bytes of the objects, as far as it is known
 )

@@ -22,10 +22,10 @@ from ..storage.chunking import ChunkingParameters, Cutter
 from ..storage.pack import PackKind
 from ..storage.session import Session
 from ..storage.threads import Threads
-from .entry import FILE, Entry
+from .entry import EXTERNAL, FILE, Entry, External
 from .prepare import BUFFER, Batch, Prepared, Settled, buffers, prepare, settle
 from .recall import Recall
-from .source import Source
+from .source import ExternalSource, Source
 from .stat_cache import Known, clock
 
 __all__ = ["Progress", "upload"]
@@ -236,4 +236,7 @@ class _Upload:
 
 
 def _entry(path: str, source: Source, content: Known) -> Entry:
+    if isinstance(source, ExternalSource):
+        where = External(source.url, source.etag, source.version)
+        return Entry(path, EXTERNAL, source.size, content.digest, external=where)
     return Entry(path, FILE, source.size, content.digest, content.recipe, source.executable)

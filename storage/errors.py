@@ -78,7 +78,7 @@ class NotLogged(LineartError, ValueError):
 
 
 class VerifyError(LineartError, ValueError):
-    """Files on disk are not what the version says; `report` lists them by kind."""
+    """Files on disk are not what the version says, and `report` lists them by kind; or a signature does not hold."""
 
     code = "verify"
 

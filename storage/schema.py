@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "REVISIONS", "Holding", "holding", "lock_schema", "tables", "upgrade"]
 
-REVISIONS = ("0001", "0002")  # oldest first; a test compares them with migrations/versions
+REVISIONS = ("0001", "0002", "0003")  # oldest first; a test compares them with migrations/versions
 HEAD = REVISIONS[-1]
 
 # Any number will do, as long as every Lineart takes the same: the advisory lock under which a schema changes.

@@ -35,7 +35,6 @@ CHUNK_COLUMNS = ("digest", "pack", "offset", "stored", "size", "codec")
 _pack, _pin, _session = tables.pack, tables.pin, tables.session
 PACKS = 4  # being filled or under way at once, and so in memory
 BATCH = 500  # packs in one statement
-REMEMBERED = 100_000  # digests: some 10 MiB
 TOGETHER = 1 << 20  # bytes: so small, the last packs share their transactions; what a crash costs is little
 
 
@@ -59,7 +58,6 @@ class Session:
         self._relied: set[int] = set()  # row ids of packs
         self._builders: dict[PackKind, PackBuilder] = {}  # those that hold chunks
         self._pending: set[bytes] = set()  # digests in packs of this session that the index does not have yet
-        self._found: set[bytes] = set()  # digests in packs that are relied on: contents that repeat are asked for once
         self._filling = threading.Lock()  # held while packs are filled and sent, so that who adds waits its turn
         self._lock = threading.Lock()  # of the sets above and the list below; never held for long
         self._sending = Threads(PACKS, thread_name_prefix="lineart-send")
@@ -95,13 +93,10 @@ class Session:
         """Return which of the digests need not be written, and rely on the packs that hold them."""
         wanted = list(digests)
         with self._lock:  # before the index is asked: what is not pending any more is there
-            have = self._pending.intersection(wanted) | self._found.intersection(wanted)
+            have = self._pending.intersection(wanted)
         found = self._chunks.holders([one for one in wanted if one not in have])
         with self._lock:
             self._relied.update(found.values())
-            if len(self._found) + len(found) > REMEMBERED:
-                self._found = set()
-            self._found.update(found)
         return have.union(found)
 
     def put(self, digest: bytes, data: bytes | memoryview, kind: PackKind) -> None:

@@ -133,6 +133,8 @@ def diagnose(error: BaseException) -> Trouble:
             code = str(response.get("Error", {}).get("Code", "")) or code
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode") or status
         for name in ("status", "code"):  # aiohttp's and gcsfs's
+            if status is not None:
+                break
             value = getattr(cause, name, None)
             if isinstance(value, str) and value.isdigit():
                 value = int(value)
