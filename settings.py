@@ -9,7 +9,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,16 @@ from typing import Any
 from .storage.backends import is_local, local_path
 from .storage.errors import InvalidInput
 
-__all__ = ["CACHE_SIZE", "CONFIG", "FOLDER", "Settings", "find_settings", "parse_size", "sqlite_url"]
+__all__ = [
+    "CACHE_SIZE",
+    "CONFIG",
+    "FOLDER",
+    "Settings",
+    "find_settings",
+    "offline_settings",
+    "parse_size",
+    "sqlite_url",
+]
 
 FOLDER = ".lineart"
 CONFIG = "config.toml"
@@ -61,6 +70,24 @@ def sqlite_url(settings: Settings, user_data: Path) -> str:
         return f"sqlite:///{local_path(settings.url) / DATABASE}"
     name = hashlib.sha256(settings.url.rstrip("/").encode()).hexdigest()[:16]
     return f"sqlite:///{user_data / 'databases' / name}.db"
+
+
+def offline_settings(settings: Settings, user_data: Path) -> Settings:
+    """Return where runs are kept while the store that settings name cannot be reached: a store of this user's own.
+
+    A store on this machine, with its database beside it, is reached always: then that one.
+    """
+    if is_local(settings.url) and (settings.database is None or settings.database.startswith("sqlite:")):
+        return settings
+    name = hashlib.sha256(f"{settings.url.rstrip('/')}\0{settings.database or ''}".encode()).hexdigest()[:16]
+    return replace(
+        settings,
+        url=str(user_data / "offline" / name),
+        database=None,
+        storage_options={},
+        implicit=True,
+        source="the offline mode",
+    )
 
 
 def find_settings(

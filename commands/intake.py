@@ -1,4 +1,4 @@
-"""`art log`: a file or a folder becomes a version, and with inputs a finished run.
+"""`art log`: a file, a folder or a reference to another place becomes a version, and with inputs a finished run.
 
 Knows drafts, stores and runs; must not know how a command line is parsed.
 """
@@ -43,9 +43,11 @@ class Request:
     description: str | None = None
     use: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    url: str | None = None  # in place of the path: of what stays where it is
+    checksum: bool = True  # whether its place is asked for what is there
 
 
-def parse_metadata(given: Sequence[str]) -> dict[str, Any]:
+def parse_metadata(given: Sequence[str], what: str = "metadata") -> dict[str, Any]:
     """Read `key=value` pairs; a value is JSON if it parses, else text. InvalidInput where there is no key.
 
     >>> parse_metadata(["tokens=9", "lang=en", "split=[1,2]"])
@@ -55,9 +57,9 @@ def parse_metadata(given: Sequence[str]) -> dict[str, Any]:
     for one in given:
         key, equals, text = one.partition("=")
         if not key or not equals:
-            raise InvalidInput(f"metadata is KEY=VALUE, not {one!r}")
+            raise InvalidInput(f"{what} is KEY=VALUE, not {one!r}")
         if key in found:
-            raise InvalidInput(f"metadata {key!r} is given twice")
+            raise InvalidInput(f"{what} {key!r} is given twice")
         try:
             found[key] = json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError):
@@ -83,7 +85,11 @@ def log_path(call: Invocation, store: Store, request: Request) -> Outcome:
         check_tag(tag)
     project = target.project or store.project
     draft = Artifact(target.name, request.type or TYPE, request.description, request.metadata)
-    if request.path.is_dir():
+    if request.url is not None:
+        if request.ignore:
+            raise InvalidInput("--ignore goes with a folder of this machine, not with a URL")
+        draft.add_reference(request.url, checksum=request.checksum)
+    elif request.path.is_dir():
         draft.add_dir(request.path, ignore=request.ignore)
     elif request.path.exists():
         draft.add_file(request.path)
@@ -108,7 +114,8 @@ def log_path(call: Invocation, store: Store, request: Request) -> Outcome:
 
 def _log_as_run(store: Store, proposal: Proposal, inputs: Sequence[str]) -> Outcome:
     from ..lineage.capture import Capture
-    from ..lineage.run import join_run, start_run
+    from ..lineage.opening import join_run
+    from ..lineage.run import start_run
 
     for ref in inputs:
         store.resolve(ref)  # before there is a run: a slip of the keyboard leaves none behind
@@ -140,6 +147,8 @@ def report_outcome(screen: Screen, outcome: Outcome, request: Request, *, as_jso
         screen.tabbed([version.ref, str(version.file_count), str(version.size), str(outcome.new_bytes), state])
     else:
         content = f"{count_of(version.file_count, 'file')}, {print_size(version.size)}"
+        if outcome.external:
+            content += f", {outcome.external:,} external"
         if outcome.is_new:
             screen.line(f"{version.ref}  {content}; {print_size(outcome.new_bytes)} new in the store")
         else:

@@ -34,12 +34,23 @@ class Invocation:
     store: str | None = None
     database: str | None = None
     project: str | None = None
+    arguments: tuple[str, ...] = ()  # as they were given
 
     def settings(self, url: str | None = None, database: str | None = None) -> Settings:
-        """Settle which store is meant; arguments of the command come before the global options."""
-        from ..environment import settings_here
+        """Settle which store is meant; arguments of the command come before the global options.
 
-        return settings_here(url or self.store, database or self.database, project=self.project)
+        In the offline mode (LINEART_MODE) it is this user's own in place of one that is elsewhere, unless it is named.
+        """
+        from ..environment import mode_here, settings_here, user_data
+        from ..settings import offline_settings
+
+        found = settings_here(url or self.store, database or self.database, project=self.project)
+        if url or self.store or mode_here() != "offline":
+            return found
+        kept = offline_settings(found, user_data())
+        if kept is not found:
+            self.screen.note(f"offline: the store is {kept.url}")
+        return kept
 
     def open(self) -> Store:
         """Open the store; NotFound where there is none."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from ..storage.digest import Digest
 from .git import GitState, read_git
+from .liveness import identity
 from .masking import mask_arguments
 
 __all__ = ["NOTHING", "Capture", "Captured", "Collected", "chunks_named", "collect", "describe", "observe"]
@@ -88,6 +89,7 @@ def observe() -> Captured:
         "user": _try(_user),
         "cpus": os.cpu_count(),
         "pid": os.getpid(),
+        "process": identity(),
     }
     return Captured(code, environment)
 
@@ -150,7 +152,8 @@ class Capture:
     """Observes the process now and collects the rest in the background.
 
     `result()` waits for it, at most `patience` seconds, and never raises: a failure becomes a note in `code`. A child
-    made by fork has no such thread; there it returns what was seen at once.
+    made by fork has no such thread; there it returns what was seen at once. `facts` are said of the run, whatever is
+    seen.
     """
 
     def __init__(
@@ -159,15 +162,17 @@ class Capture:
         slow: Callable[[Path], Collected] = collect,
         directory: Path | None = None,
         patience: float = 60.0,
+        facts: Captured = NOTHING,
     ) -> None:
         self._patience = patience
         self._pid = os.getpid()
         self._outcome: Captured | None = None
+        self.empty = False  # there is nothing to record but the facts, and there will be nothing
         try:
-            self.seen = seen()
+            self.seen = _with_facts(seen(), facts)
             where = directory or Path.cwd()
         except Exception as error:  # noqa: BLE001 - obligation: nothing may reach the program that is recorded
-            self.seen = self._outcome = _failed(NOTHING, error)
+            self.seen = self._outcome = _failed(facts, error)
             return
         self._thread = threading.Thread(target=self._work, args=(slow, where), name="lineart-capture", daemon=True)
         try:
@@ -176,22 +181,18 @@ class Capture:
             self._outcome = _failed(self.seen, error)
 
     @classmethod
-    def none(cls) -> Capture:
-        """Return a capture that records nothing and starts nothing."""
-        empty = cls.__new__(cls)
-        empty._patience, empty._pid, empty.seen, empty._outcome = 0.0, os.getpid(), NOTHING, NOTHING  # noqa: SLF001 - its own
-        return empty
+    def none(cls, facts: Captured = NOTHING) -> Capture:
+        """Return a capture that records nothing but facts, and starts nothing."""
+        made = cls.__new__(cls)
+        made._patience, made._pid, made.seen, made._outcome = 0.0, os.getpid(), facts, facts  # noqa: SLF001 - its own
+        made.empty = True
+        return made
 
     def _work(self, slow: Callable[[Path], Collected], directory: Path) -> None:
         try:
             self._outcome = describe(self.seen, slow(directory))
         except Exception as error:  # noqa: BLE001 - obligation: nothing may reach the program that is recorded
             self._outcome = _failed(self.seen, error)
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to record and there will be nothing."""
-        return self._outcome is NOTHING
 
     @property
     def ready(self) -> bool:
@@ -204,6 +205,10 @@ class Capture:
             self._thread.join(self._patience)
         outcome = self._outcome
         return _noted(self.seen, f"not known after {self._patience:g} s") if outcome is None else outcome
+
+
+def _with_facts(seen: Captured, facts: Captured) -> Captured:
+    return Captured({**seen.code, **facts.code}, {**seen.environment, **facts.environment}, seen.texts)
 
 
 def _failed(seen: Captured, error: BaseException) -> Captured:

@@ -15,7 +15,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Protocol
 
-from .run import exit_code_of, outcome_of
+from .outcome import exit_code_of, outcome_of
 from .runs import CRASHED
 
 __all__ = ["Endable", "Ending"]
@@ -53,6 +53,8 @@ class Ending:
         """End this run with the process, unless it has ended by then."""
         if self._pid != os.getpid():  # a child that begins runs of its own
             self._pid, self._runs = os.getpid(), []
+            if self._installed:
+                self._install_in_worker()
         self._runs = [one for one in self._runs if not one.ended]
         self._runs.append(run)
         if not self._installed:
@@ -69,8 +71,22 @@ class Ending:
             if not run.ended:
                 run.end_quietly(code, state=state, reason=reason)
 
+    def _install_in_worker(self) -> None:
+        """Have runs ended at the end of a process of `multiprocessing` that was forked: it passes no other hook."""
+        util = sys.modules.get("multiprocessing.util")
+        process = sys.modules.get("multiprocessing.process")
+        if util is not None and process is not None and process.parent_process() is not None:
+            util.Finalize(None, self._end_worker, exitpriority=0)
+
+    def _end_worker(self) -> None:
+        error = sys.exc_info()[1]  # what the worker's function raised is on its way out
+        if error is not None:
+            self._outcome = outcome_of(error)
+        self.end_all()
+
     def _install(self) -> None:
         atexit.register(self.end_all)
+        self._install_in_worker()
         before_exception, before_exit = sys.excepthook, sys.exit
 
         def on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -10,31 +10,35 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sqlalchemy import Connection, select, update
 
 from ..artifacts import tables as artifact_tables
-from ..artifacts.ref import LATEST, Ref, check_name, check_tag, fold_name
+from ..artifacts.ref import LATEST, Ref, fold_name
 from ..storage.errors import Conflict, InvalidInput, NotFound
 from ..storage.transaction import SERVER_CLOCK
 from . import tables
-from .capture import NOTHING, Captured
 from .edges import edges_of, lock_run, products_of, record_product, record_use, runs_of
+from .liveness import LOST, death_of
 from .masking import mask_mapping
+from .ranks import one_at_a_time
 from .runs import CRASHED, FAILED, FINISHED, PRODUCED, RUNNING, USED, RunRecord, read_runs, subject_of
+from .starting import Beginning, Words, begin, check_id, fill_in, go_on, kept_words, labels, meet, taken_over
 from .values import Changes, plain
 
 if TYPE_CHECKING:
     from ..artifacts.catalog import Also, Catalog
     from ..artifacts.records import VersionRecord
     from ..storage.database import Transaction
+    from .capture import Captured
+    from .ranks import Meeting
 
-__all__ = ["LOST", "Ledger", "new_run_id"]
+__all__ = ["LOST", "Ledger", "new_run_id", "of_type"]
 
 Runs = list[RunRecord]  # Ledger.list hides the builtin from annotations of its class
 Ids = list[int]
-LOST = 300_000_000  # µs without a heartbeat after which a run is taken for crashed
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: ids are read aloud
 _run = tables.run
 _project = artifact_tables.project
@@ -91,52 +95,80 @@ class Ledger:
         else:
             now = self._clock() // 1000
         found = read_runs(connection, ids).values()
-        return [replace(one, state=CRASHED) if _lost(one.state, one.heartbeat, now) else one for one in found]
+        return [
+            replace(one, state=CRASHED)
+            if one.state == RUNNING and death_of(one.heartbeat, one.environment, now) is not None
+            else one
+            for one in found
+        ]
 
     # Changing
 
-    def start(
-        self,
-        project: str,
-        *,
-        id: str | None = None,  # noqa: A002 - the interface's word
-        name: str | None = None,
-        job_type: str | None = None,
-        group: str | None = None,
-        tags: Iterable[str] = (),
-        notes: str | None = None,
-        config: Mapping[str, Any] | None = None,
-        captured: Captured = NOTHING,
-    ) -> RunRecord:
-        """Begin a run, and record runs of the project whose heartbeat has vanished as crashed.
+    def start(self, project: str, *, id: str | None = None, **words: Unpack[Words]) -> RunRecord:  # noqa: A002
+        """Begin a run, and record runs of the project that have vanished as crashed.
 
-        Config values of telling names (`api_key`) are masked. Raises Conflict where `id` is a run already, InvalidName
-        for an id or a tag outside the grammar. Texts of `captured` are stored by `update`, which may come later.
+        Raises Conflict where `id` is a run already, InvalidName for an id or a tag outside the grammar. Texts that were
+        captured are stored by `update`, which may come later.
         """
         if id is not None:
-            check_name("run id", id)
-        names = _words(name=name, job_type=job_type, group=group, notes=notes)
-        labels = _tags(tags)
-        values = mask_mapping(plain(config or {}))
-        code, environment = plain(captured.code), plain(captured.environment)
+            check_id(id)
+        kept = Beginning(**words).checked()
 
         def work(tx: Transaction) -> RunRecord:
             self.catalog.project_id(tx, project)
             chosen = self._free_id(tx, id)
-            self._reap(tx, project)
-            data = {
-                **names,
-                "id": chosen,
-                "name": names["name"] or chosen,
-                "project": project,
-                "tags": labels,
-                "config": values,
-                "summary": {},
-                "code": code,
-                "environment": environment,
-            }
-            tx.record("run.started", subject_of(chosen), data)
+            begin(tx, chosen, project, kept)
             return read_runs(tx.connection, [chosen])[chosen]
+
+        return self._engine.write(work)
+
+    def resume(self, project: str, id: str, *, must: bool, **words: Unpack[Words]) -> RunRecord:  # noqa: A002
+        """Go on with a run, whatever became of it, or else begin it; where it must be there already, NotFound."""
+        check_id(id)
+        kept = Beginning(**words).checked()
+
+        def work(tx: Transaction) -> RunRecord:
+            self.catalog.project_id(tx, project)
+            one_at_a_time(tx)
+            if must or read_runs(tx.connection, [id]):
+                go_on(tx, id, kept)
+            else:
+                begin(tx, id, project, kept)
+            return read_runs(tx.connection, [id])[id]
+
+        return self._engine.write(work)
+
+    def join(self, run: str, **words: Unpack[Words]) -> RunRecord:
+        """Take part in a run, adding to what it is known by what it does not say yet; NotFound if there is none.
+
+        For one between whose steps no process lives, that is a sign of life.
+        """
+        kept = Beginning(**words).checked()
+        known = self.get(run)
+        if kept.given() or kept.tags or kept.config:
+
+            def work(tx: Transaction) -> RunRecord:
+                fill_in(tx, run, kept)
+                return read_runs(tx.connection, [run])[run]
+
+            known = self._engine.write(work)
+        if "patience" in known.environment:
+            self.heartbeat(run)
+        return known
+
+    def meet(self, project: str, meeting: Meeting, **words: Unpack[Words]) -> tuple[RunRecord, bool]:
+        """Take part in the run that the processes of a job have in common, which the first to come begins.
+
+        Returns the run, and whether it belongs to this process: to the first, until the one of rank 0 comes.
+        """
+        if meeting.id is not None:
+            check_id(meeting.id)
+        kept = Beginning(**words).checked()
+
+        def work(tx: Transaction) -> tuple[RunRecord, bool]:
+            self.catalog.project_id(tx, project)
+            chosen, is_ours = meet(tx, project, meeting, kept)
+            return read_runs(tx.connection, [chosen])[chosen], is_ours
 
         return self._engine.write(work)
 
@@ -156,16 +188,16 @@ class Ledger:
         Config values of telling names are masked; texts of `captured` are stored as chunks in the same transaction.
         """
         data: dict[str, Any] = {
-            one: value for one, value in _words(notes=notes, name=name).items() if value is not None
+            one: value for one, value in kept_words(notes=notes, name=name).items() if value is not None
         }
         if tags is not None:
-            data["tags"] = _tags(tags)
+            data["tags"] = labels(tags)
         masked = config and Changes(mask_mapping(config.values), config.removed)
 
         def change(tx: Transaction, digests: list[bytes]) -> None:
             row = lock_run(tx, run)
             known = read_runs(tx.connection, [run])[run]
-            if captured is not None:
+            if captured is not None and not taken_over(known.environment, captured.environment):
                 data["code"], data["environment"] = (plain(one) for one in captured.place(digests))
             if masked is not None:
                 data["config"] = masked.apply(known.config)
@@ -197,10 +229,19 @@ class Ledger:
         if self._engine.database.write(work):
             self._engine.journal.flush()
 
-    def finish(self, run: str, exit_code: int = 0, *, state: str | None = None, reason: str | None = None) -> RunRecord:
+    def finish(
+        self,
+        run: str,
+        exit_code: int = 0,
+        *,
+        state: str | None = None,
+        reason: str | None = None,
+        environment: Mapping[str, Any] = MappingProxyType({}),
+    ) -> RunRecord:
         """End a run: `finished` with exit code 0, else `failed`, or as `state` says. One that has ended stays as it is.
 
-        A run that was taken for crashed and is alive ends as is said here.
+        A run that was taken for crashed and is alive ends as is said here. `environment` is what the process that ends
+        it says of itself: where the run belongs to another of the same job by now, nothing is done.
         """
         if state not in {None, FINISHED, FAILED, CRASHED}:
             raise InvalidInput(f"a run ends {FINISHED}, {FAILED} or {CRASHED}, not {state!r}")
@@ -209,7 +250,8 @@ class Ledger:
 
         def work(tx: Transaction) -> RunRecord:
             row = lock_run(tx, run)
-            if row.state == RUNNING or _missed(row):
+            known = read_runs(tx.connection, [run])[run]
+            if (row.state == RUNNING or _missed(row)) and not taken_over(known.environment, environment):
                 kind = "run.crashed" if outcome == CRASHED else "run.finished"
                 tx.record(kind, subject_of(run), {"id": run, "state": outcome, "exit_code": code}, reason)
             return read_runs(tx.connection, [run])[run]
@@ -224,15 +266,16 @@ class Ledger:
         An alias is resolved once a run: what it meant when the run first used it, it means to all its processes until
         the end. NotFound where the version does not exist or is deleted, Conflict where it is not of the type `type_`.
         """
-        version = self.catalog.resolve(ref, project)
-        if type_ is not None and version.type != type_:
-            raise Conflict(f"{version.ref} is of type {version.type!r}, not {type_!r}")
+        version = of_type(self.catalog.resolve(ref, project), type_)
         alias = None
         if ref.version is None and ref.digest is None and ref.at is None:
             alias = fold_name(ref.alias or LATEST)
 
         def work(tx: Transaction) -> int:
             lock_run(tx, run)
+            # For a run between whose steps no process lives, that is a sign of life; others beat by themselves.
+            waits = (_run.c.id == run, _run.c.state == RUNNING, _run.c.environment.contains('"patience":'))
+            tx.execute(update(_run).where(*waits).values(heartbeat=tx.now()))
             return record_use(tx, run, version.id, alias)
 
         chosen = self._engine.write(work)
@@ -277,26 +320,18 @@ class Ledger:
         taken = select(_run.c.id)
         if wanted is not None:
             if tx.execute(taken.where(_run.c.id == wanted)).first() is not None:
-                raise Conflict(f"run {wanted!r} exists already; give another id, or go on with it")
+                raise Conflict(f'run {wanted!r} exists already; give another id, or go on with it: resume="allow"')
             return wanted
         while tx.execute(taken.where(_run.c.id == (chosen := self._new_id()))).first() is not None:
             continue
         return chosen
 
-    def _reap(self, tx: Transaction, project: str) -> None:
-        owner = select(_project.c.id).where(_project.c.key == fold_name(project)).scalar_subquery()
-        running = select(_run.c.id, _run.c.state, _run.c.heartbeat).where(
-            _run.c.project == owner, _run.c.state == RUNNING
-        )
-        old = running.where(_run.c.heartbeat < tx.now() - LOST).order_by(_run.c.id)
-        for row in tx.lock(old).all():
-            reason = f"no heartbeat for {(tx.now() - row.heartbeat) // 1_000_000} s"
-            data = {"id": row.id, "state": CRASHED, "exit_code": None, "ended": row.heartbeat}
-            tx.record("run.crashed", subject_of(row.id), data, reason)
 
-
-def _lost(state: str, heartbeat: int, now: int) -> bool:
-    return state == RUNNING and heartbeat < now - LOST
+def of_type(version: VersionRecord, type_: str | None) -> VersionRecord:
+    """Return a version; Conflict where it is not of the type that is wanted."""
+    if type_ is not None and version.type != type_:
+        raise Conflict(f"{version.ref} is of type {version.type!r}, not {type_!r}")
+    return version
 
 
 def _missed(row: Any) -> bool:
@@ -307,18 +342,3 @@ def _missed(row: Any) -> bool:
 def _known(run: RunRecord, name: str) -> Any:
     value = getattr(run, name)
     return list(value) if isinstance(value, tuple) else value
-
-
-def _words(**given: str | None) -> dict[str, str | None]:
-    """Return free text as the database keeps it; InvalidInput for what is not text."""
-    for what, text in given.items():
-        if text is not None and not isinstance(text, str):
-            raise InvalidInput(f"{what} must be text, not {type(text).__name__}")
-    return {what: None if text is None else plain(text).replace("\0", "\\0") for what, text in given.items()}
-
-
-def _tags(tags: Iterable[str]) -> list[str]:
-    labels = sorted({tags} if isinstance(tags, str) else set(tags))
-    for one in labels:
-        check_tag(one)
-    return labels

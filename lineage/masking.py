@@ -22,7 +22,9 @@ _ENDINGS = ("token", "secret", "password", "passwd", "passphrase", "apikey")
 _SPLIT = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 
-_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<user>[^\s/?#@:]*)(?P<password>:[^\s/?#]*)?@")
+_USERINFO = re.compile(  # of a longer scheme the end is enough; without a bound, long words would take for ever
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30})://(?P<user>[^\s/?#@:]*)(?P<password>:[^\s/?#]*)?@"
+)
 _QUERY = re.compile(r"(?P<head>[?&;](?P<name>[A-Za-z0-9_.%-]+)=)[^\s&;#'\"]+")
 _BEARER = re.compile(r"\b(?P<head>(?:[Bb]earer|[Bb]asic)\s+)[^\s'\"]+")
 _ASSIGNED = re.compile(

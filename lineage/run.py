@@ -13,40 +13,30 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..artifacts.artifact import Artifact
-from ..artifacts.logged import Home
 from ..artifacts.records import listed
 from ..artifacts.ref import Ref
 from ..storage.errors import Conflict, InvalidInput, NotFound
 from .capture import Capture
+from .described import Described, RunHome
 from .heartbeat import Heartbeat
 from .masking import mask_text
+from .outcome import outcome_of
 from .runs import CRASHED
 from .values import Values, to_mapping
 
 if TYPE_CHECKING:
-    from ..artifacts.catalog import Also
-    from .ledger import Ledger
+    from .background import Background
     from .runs import RunRecord
+    from .starting import Words
 
-__all__ = ["INTERVAL", "Run", "RunHome", "join_run", "start_run"]
+__all__ = ["INTERVAL", "Run", "RunHome", "draft_of", "start_run"]
 
 INTERVAL = 30.0  # seconds between heartbeats
 REASON = 500  # characters kept of the error that ended a run
 log = logging.getLogger("lineart")
-
-
-class RunHome(Home, Protocol):
-    """What a run needs of the store that it is recorded in."""
-
-    ledger: Ledger
-
-    def log(
-        self, artifact: Artifact, *, aliases: Iterable[str], tags: Iterable[str], project: str, also: Also
-    ) -> Artifact:
-        """Log a draft, doing `also` in the same transaction, and return it as a version."""
 
 
 def start_run(
@@ -70,30 +60,13 @@ def start_run(
     """
     values = to_mapping(config)
     captured = capture if capture is not None else Capture()
-    record = home.ledger.start(
-        project,
-        id=id,
-        name=name,
-        job_type=job_type,
-        group=group,
-        tags=tags,
-        notes=notes,
-        config=values,
-        captured=captured.seen,
-    )
-    run = Run(record, home, config=values, capture=captured)
-    if interval is not None:
-        run.start_heartbeat(interval)
-    return run
+    words: Words = {"name": name, "job_type": job_type, "group": group, "tags": tags, "notes": notes}
+    words |= {"config": values, "captured": captured.seen}
+    record = home.ledger.start(project, id=id, **words)
+    return Run(record, home, config=values, capture=captured).alive(interval)
 
 
-def join_run(home: RunHome, id: str) -> Run:  # noqa: A002 - the interface's word
-    """Take part in a run that another process started and will end; NotFound if there is none of this id."""
-    record = home.ledger.get(id)
-    return Run(record, home, config=record.config, capture=None)
-
-
-class Run:
+class Run(Described):
     """One execution. Use it as a context manager, or call `finish()`.
 
     `config` and `summary` are mappings with attribute access that are saved with the heartbeat and at the end.
@@ -106,9 +79,11 @@ class Run:
         self._home = home
         self._capture = capture
         self._capture_due = capture is not None and not capture.empty
-        self._owner = os.getpid() if capture is not None else None
+        self._pid = os.getpid()
+        self._owner = self._pid if capture is not None else None
         self._lock = threading.RLock()
         self._heartbeat: Heartbeat | None = None
+        self._background: Background | None = None
         self._ended = False
         self.at_end: list[Callable[[Run], None]] = []  # called once, when this object's part in the run is over
         self.config = Values(config)
@@ -117,57 +92,10 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.id} of {self.project}, {self.state}>"
 
-    # What it is
+    def _repr_html_(self) -> str:
+        from .pictures.notebook import run_html
 
-    @property
-    def id(self) -> str:
-        """Its id, unique in the store."""
-        return self._record.id
-
-    @property
-    def name(self) -> str:
-        """Its name; the id where none was given."""
-        return self._record.name
-
-    @property
-    def project(self) -> str:
-        """The project in which bare names are looked for first, and in which its products are logged."""
-        return self._record.project
-
-    @property
-    def job_type(self) -> str | None:
-        """What kind of work it is: `train`, `prep`."""
-        return self._record.job_type
-
-    @property
-    def group(self) -> str | None:
-        """What it belongs to together with other runs."""
-        return self._record.group
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """Its tags; assign to change them."""
-        return self._record.tags
-
-    @tags.setter
-    def tags(self, value: Iterable[str]) -> None:
-        self._home.ledger.update(self.id, tags=value)
-        self._record = self._home.ledger.get(self.id)
-
-    @property
-    def notes(self) -> str | None:
-        """Words about it; assign to change them."""
-        return self._record.notes
-
-    @notes.setter
-    def notes(self, value: str) -> None:
-        self._home.ledger.update(self.id, notes=value)
-        self._record = self._home.ledger.get(self.id)
-
-    @property
-    def state(self) -> str:
-        """`running`, or how it ended: `finished`, `failed`, `crashed`."""
-        return self._record.state
+        return run_html(self._record, self.config, self.summary)
 
     @property
     def ended(self) -> bool:
@@ -204,21 +132,34 @@ class Run:
         type: str | None = None,  # noqa: A002
         aliases: Iterable[str] | None = None,
         tags: Iterable[str] | None = None,
+        background: bool = False,
     ) -> Artifact:
         """Log a draft, or a file or folder under `name` (by default its own), as a product of this run.
 
         Returns the version once it is committed. Content that the collection already has is the version that exists;
-        metadata that differs stays on the edge, with a warning.
+        metadata that differs stays on the edge, with a warning. With `background` it returns as soon as the files are
+        copied aside, where nobody overwrites them, and uploads while the program goes on: the artifact's `wait()`
+        returns once it is committed, whatever needs the version waits by itself, and `finish()` waits for everything
+        and raises the first error. Versions are numbered in the order of the calls all the same.
         """
         self._require_open()
         artifact = artifact_or_path
         if not isinstance(artifact, Artifact):
-            artifact = _draft_of(Path(artifact), name, type)
+            artifact = draft_of(Path(artifact), name, type)
         elif (name or artifact.collection) != artifact.collection or (type or artifact.type) != artifact.type:
             raise InvalidInput(f"{artifact.name} has a name and a type already; name= and type= go with a path")
+        artifact.take_draft()  # before anything is waited for
+        given, marks = listed(aliases), listed(tags)
+        if background and self._home.url is not None and self._in_background(artifact, given, marks):
+            return artifact
+        if self._background is not None and self._background.own:
+            self._background.settle(artifact.collection)
+        return self._log(artifact, given, marks)
+
+    def _log(self, artifact: Artifact, aliases: list[str], tags: list[str]) -> Artifact:
         differs: list[bool] = []
         also = self._home.ledger.produced(self.id, dict(artifact.metadata), lambda: differs.append(True))
-        logged = self._home.log(artifact, aliases=listed(aliases), tags=listed(tags), project=self.project, also=also)
+        logged = self._home.log(artifact, aliases=aliases, tags=tags, project=self.project, also=also)
         if differs:
             log.warning(
                 "%s existed already with other metadata, which stays; what was given now is kept with run %s",
@@ -226,6 +167,23 @@ class Run:
                 self.id,
             )
         return logged
+
+    def _in_background(self, artifact: Artifact, aliases: list[str], tags: list[str]) -> bool:
+        """Leave a draft to be logged; False where it must be done now: in a child made by fork, whose end nobody sees.
+
+        What `_log` would refuse for its names is refused here: nobody may be looking when it is found out later.
+        """
+        from .background import Background
+
+        with self._lock:
+            if self._background is None and self._pid == os.getpid():
+                self._background = Background(self._home)
+            background = self._background
+        if background is None or not background.own:
+            return False
+        names = [*artifact.aliases, *aliases], [*artifact.tags, *tags]
+        self._home.catalog.prepare(self.project, artifact.collection, artifact.type, *names)
+        return background.submit(artifact, lambda secured: self._log(secured, aliases, tags))
 
     def save(self) -> None:
         """Store what was changed of config and summary, and what was captured; does nothing where nothing is new."""
@@ -246,12 +204,32 @@ class Run:
     def finish(self, exit_code: int = 0) -> None:
         """End the run: `finished` with exit code 0, else `failed`. May be called again.
 
-        Where the run belongs to another process, only what this one changed is saved.
+        Waits for what is being logged in the background; where that failed the run is `failed`, and the first error is
+        raised unless somebody was told of it. Where the run belongs to another process, only what this one changed is
+        saved.
         """
         self.end(exit_code)
 
     def end(self, exit_code: int = 0, *, state: str | None = None, reason: str | None = None) -> None:
-        """End the run as `finish` does, or as `state` says, with a reason that is kept."""
+        """End the run as `finish` does, or as `state` says, with a reason that is kept.
+
+        The end of one that crashes is recorded first: there may be no time for more.
+        """
+        failure = None if state == CRASHED else self._settled()
+        if failure is not None and not exit_code:
+            exit_code, state, reason = 1, None, f"logging in the background: {outcome_of(failure)[2]}"
+        self._record_end(exit_code, state, reason)
+        failure = self._settled() or failure
+        if self._background is not None and self._background.own:
+            self._background.close()
+        if failure is not None:
+            raise failure
+
+    def _settled(self) -> BaseException | None:
+        """Return once nothing is being logged in the background: the first error that nobody was told of."""
+        return self._background.finish() if self._background is not None and self._background.own else None
+
+    def _record_end(self, exit_code: int, state: str | None, reason: str | None) -> None:
         with self._lock:
             if self._ended:
                 return
@@ -260,7 +238,8 @@ class Run:
             self.save()
             if self.owned:
                 short = None if reason is None else mask_text(reason)[:REASON]
-                self._record = self._home.ledger.finish(self.id, exit_code, state=state, reason=short)
+                seen = {} if self._capture is None else self._capture.seen.environment
+                self._record = self._home.ledger.finish(self.id, exit_code, state=state, reason=short, environment=seen)
             self._ended = True
         for call in self.at_end:
             call(self)
@@ -287,10 +266,12 @@ class Run:
 
     # Its heartbeat
 
-    def start_heartbeat(self, interval: float) -> None:
-        """Beat every so many seconds, in a daemon thread, until the end; the first beat is now."""
-        self._heartbeat = Heartbeat(self.beat, interval, name=f"lineart-run-{self.id}")
-        self._heartbeat.start()
+    def alive(self, interval: float | None) -> Self:
+        """Beat every so many seconds, in a daemon thread, until the end; the first beat is now. None starts none."""
+        if interval is not None:
+            self._heartbeat = Heartbeat(self.beat, interval, name=f"lineart-run-{self.id}")
+            self._heartbeat.start()
+        return self
 
     def beat(self) -> None:
         """Store what is new and say that the run is alive; does nothing in another process than the run's own."""
@@ -314,27 +295,8 @@ class Run:
             raise Conflict(f"run {self.id} has ended; start another with lineart.init()")
 
 
-def outcome_of(error: BaseException) -> tuple[int, str | None, str | None]:
-    """Return exit code, state and reason for the exception that ends a program.
-
-    >>> outcome_of(SystemExit(0)), outcome_of(KeyboardInterrupt())
-    ((0, None, None), (130, 'crashed', 'KeyboardInterrupt'))
-    """
-    if isinstance(error, SystemExit):
-        code = exit_code_of(error.code)
-        return code, None, f"exit code {code}" if code else None
-    if isinstance(error, KeyboardInterrupt):
-        return 130, CRASHED, "KeyboardInterrupt"
-    text = str(error)
-    return 1, None, f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def exit_code_of(code: object) -> int:
-    """Return the number that the system is told for what `sys.exit` was given: text and other objects mean 1."""
-    return 0 if code is None else code if isinstance(code, int) else 1
-
-
-def _draft_of(path: Path, name: str | None, type_: str | None) -> Artifact:
+def draft_of(path: Path, name: str | None, type_: str | None) -> Artifact:
+    """Return a draft that holds a file or a folder; NotFound where there is neither."""
     artifact = Artifact(name or path.name, type_)
     if path.is_dir():
         artifact.add_dir(path)

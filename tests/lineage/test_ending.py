@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def test_a_handler_of_the_program_s_own_is_left_alone(tmp_path):
 @pytest.mark.slow
 def test_the_implicit_run_ends_with_the_process_and_joined_ones_do_not(tmp_path):
     code = """
-from lineart.lineage.run import join_run
+from lineart.lineage.opening import join_run
 joined = process.begin(lambda: join_run(store, "it"))
 assert process.current_run() is joined
 joined.summary["more"] = 1
@@ -88,3 +89,75 @@ assert process.ensure(lambda: 1 / 0) is other
     with lineart.store.open(url) as store:
         assert store.ledger.get("it").summary == {"reached": True, "more": 1}
         assert store.ledger.get("other").state == "finished"
+
+
+WORKERS = """
+import multiprocessing, sys
+import lineart
+
+def work(fail, begin_nothing):
+    if not begin_nothing:
+        run = lineart.init(id=f"of-{fail}")
+        run.summary["reached"] = True
+        model = lineart.Artifact(f"of-{fail}")
+        model.add_bytes(bytes(2_000_000), "w")
+        run.log_artifact(model, background=True)
+    if fail:
+        raise ValueError(fail)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    if sys.argv[2] == "run":
+        lineart.init(id="outer").finish()
+    for fail in (0, 1):
+        worker = context.Process(target=work, args=(fail, False))
+        worker.start()
+        worker.join()
+    print("done")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", ["", "run"])
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_runs_of_multiprocessing_s_workers_end_with_them(tmp_path, method, before):
+    script = tmp_path / "script.py"
+    script.write_text(WORKERS)
+    environment = {**os.environ, "LINEART_STORE": str(tmp_path / "store"), "LINEART_PROJECT": "p"}
+    done = subprocess.run(
+        [sys.executable, script, method, before],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "done\n", done.stderr
+    with lineart.store.open(tmp_path / "store", project="p") as store:
+        ended = {one.id: (one.state, one.exit_code, one.summary) for one in store.runs()}
+        ended.pop("outer", None)
+        reached = {"reached": True}
+        assert ended == {"of-0": ("finished", 0, reached), "of-1": ("failed", 1, reached)}
+        assert store.artifact("of-0").size == store.artifact("of-1").size == 2_000_000
+
+
+PENDING = """
+import lineart, os, signal
+run = lineart.init(id="it")
+model = lineart.Artifact("model")
+model.add_bytes(bytes(2_000_000), "w")
+run.log_artifact(model, background=True)
+os.kill(os.getpid(), signal.SIGTERM)
+signal.pause()
+"""
+
+
+@pytest.mark.slow
+def test_what_is_logged_in_the_background_is_completed_before_a_signal_takes_effect(tmp_path):
+    environment = {**os.environ, "LINEART_STORE": str(tmp_path / "store"), "LINEART_PROJECT": "p"}
+    done = subprocess.run(
+        [sys.executable, "-c", PENDING], env=environment, capture_output=True, timeout=120, check=False
+    )
+    assert done.returncode == -signal.SIGTERM
+    with lineart.store.open(tmp_path / "store", project="p") as store:
+        assert (store.ledger.get("it").state, store.artifact("model").size) == ("crashed", 2_000_000)

@@ -9,11 +9,12 @@ import threading
 
 import pytest
 
-import lineart.lineage.run as module
+import lineart.lineage.outcome as module
 from lineart.artifacts.artifact import Artifact
 from lineart.lineage.capture import Capture, Captured, Collected
 from lineart.lineage.ending import Ending
-from lineart.lineage.run import join_run, start_run
+from lineart.lineage.opening import join_run
+from lineart.lineage.run import start_run
 from lineart.storage.errors import Conflict, InvalidInput, InvalidName, NotFound, StoreUnavailable
 
 
@@ -226,6 +227,21 @@ def test_a_joined_run_records_and_never_ends(world):
     assert len(world.ledger.edges(run.id)[1]) == 1
     with pytest.raises(NotFound):
         join_run(world.home, "nope")
+
+
+def test_who_joins_adds_what_the_run_does_not_say_yet(world):
+    run = start(world, job_type="train", tags=["a"], config={"lr": 0.1})
+    words = {"name": "n", "job_type": "other", "notes": "w", "tags": ["b"], "config": {"lr": 0.2, "api_key": "x"}}
+    joined = join_run(world.home, run.id, **words)
+    assert (joined.config.lr, joined.config.api_key) == (0.2, "x")
+    kept = world.ledger.get(run.id)
+    assert (kept.name, kept.job_type, kept.notes, kept.tags) == ("n", "train", "w", ("a", "b"))
+    assert kept.config == {"lr": 0.2, "api_key": "***"}
+    join_run(world.home, run.id, **words)
+    join_run(world.home, run.id)
+    assert len(world.events("run.updated")) == 1
+    with pytest.raises(NotFound):
+        join_run(world.home, "nope", config={"a": 1})
 
 
 def test_a_forked_child_records_and_never_ends_its_parent_s_run(world):
