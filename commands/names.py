@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..storage.errors import InvalidInput
-from .invocation import AsJson, invocation
+from .invocation import AsJson, Invocation, invocation
 
 if TYPE_CHECKING:
     from ..artifacts.records import VersionRecord
+    from ..artifacts.ref import Ref
     from ..storage.events import Event
     from ..store import Store
 
@@ -18,6 +19,7 @@ __all__ = ["register"]
 
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept in the history.")]
 _PANEL = "Name versions"
+NOTHING = 1  # the exit code where the answer asked for is no
 
 
 def register(app: typer.Typer) -> None:
@@ -100,18 +102,26 @@ def alias_rm(
 def history(
     context: typer.Context,
     collection: Annotated[
-        str, typer.Argument(metavar="NAME[:ALIAS]", help="A collection, one of its aliases, or one of its versions.")
+        str,
+        typer.Argument(
+            metavar="NAME[:ALIAS[@TIME]]",
+            help="A collection, one of its versions, one of its aliases, or an alias at a time (2026-05-01, or "
+            "2026-05-01T12:00:00+02:00; a date alone is its end, UTC).",
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Tell what happened to a collection, oldest first: who moved what when, and why."""
+    """Tell what happened to a collection, oldest first: who moved what when, and why; or what an alias meant once."""
     from ..artifacts.ref import Ref
     from .views import HISTORY, concerns, event_json, event_row
 
     call = invocation(context)
     meant = Ref.parse(collection)
-    if meant.path is not None or meant.digest is not None or meant.at is not None:
-        raise InvalidInput(f"{collection}: a history is of NAME, NAME:ALIAS or NAME:VERSION")
+    if meant.path is not None or meant.digest is not None:
+        raise InvalidInput(f"{collection}: a history is of NAME, NAME:VERSION, NAME:ALIAS or NAME:ALIAS@TIME")
+    if meant.at is not None:
+        _tell_moment(call, meant, as_json=as_json)
+        return
     with call.open() as store:
         events = store.history(str(Ref(meant.project, meant.name)), meant.alias)
     if meant.version is not None:
@@ -122,3 +132,18 @@ def history(
     call.screen.table(HISTORY, (event_row(one, call.screen.now) for one in events))
     if not events:
         call.screen.note(f"nothing is recorded of {collection}")
+
+
+def _tell_moment(call: Invocation, meant: Ref, *, as_json: bool) -> None:
+    """Print what an alias meant at a time; exit with 1 where it meant nothing then."""
+    from .moment import moment_headline, moment_json, moment_pairs
+
+    with call.open() as store:
+        held = store.alias_at(meant)
+    if as_json:
+        call.screen.document(moment_json(held))
+    else:
+        call.screen.title(*moment_headline(held))
+        call.screen.pairs(moment_pairs(held))
+    if held.version is None:
+        raise typer.Exit(NOTHING)

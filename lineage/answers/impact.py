@@ -1,0 +1,164 @@
+"""What a version touches: all that was made from it, and which of that holds an alias, so that somebody relies on it.
+
+Knows edges, aliases and running runs; must not know how an answer is shown.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import Connection, select
+
+from ...artifacts import tables as artifact_tables
+from ...artifacts.reading import read_records
+from ...artifacts.ref import LATEST, Ref
+from ...storage.bulk import select_in
+from ...storage.errors import NotFound
+from ..closure import DOWN, Found, walk
+from ..runs import PRODUCED, RUNNING, RunRecord
+from .chosen import chosen_ids
+
+if TYPE_CHECKING:
+    from ...artifacts.records import VersionRecord
+    from ..ledger import Ledger
+
+__all__ = ["Impact", "Touched", "impact_of"]
+
+_reference = artifact_tables.reference
+_REFERRING = "SELECT version FROM reference WHERE url {in}"
+_JOBS = "SELECT id, job_type FROM run WHERE id {in}"
+_RUNNING = "SELECT id FROM run WHERE state = 'running' AND id {in}"
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A version that something is made from or is, how far from there it stands, and by which step it was reached.
+
+    `steps` counts from version over run to version, the shortest way; where it is 0, `before`, `run` and `job_type`
+    are None. `names` are its aliases but `latest`.
+    """
+
+    version: VersionRecord
+    steps: int
+    before: str | None  # the ref of the version that the run used, on the shortest way
+    run: str | None
+    job_type: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its aliases, which somebody gave it; `latest` is given by itself."""
+        return tuple(one for one in self.version.aliases if one != LATEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What versions touch, they themselves included, each part nearest first."""
+
+    of: tuple[VersionRecord, ...]
+    named: tuple[Touched, ...]  # what holds an alias other than `latest`
+    others: tuple[Touched, ...]
+    running: tuple[RunRecord, ...]  # runs that have used any of it and have not ended
+
+    def __len__(self) -> int:
+        return len(self.named) + len(self.others)
+
+    def ways(self, those: Iterable[Touched]) -> dict[str, tuple[str, ...]]:
+        """Return the shortest way to each, by its ref: refs of versions from one that was asked for to itself."""
+        before = {one.version.ref: one.before for one in (*self.named, *self.others)}
+        return {one.version.ref: _way(before, one.version.ref) for one in those}
+
+
+def impact_of(ledger: Ledger, wanted: str | Ref, project: str) -> Impact:
+    """Return what the versions that a ref or a selector means touch, deleted ones included.
+
+    A URL means the versions that refer to it: to that object, to a folder that it lies in, or to something below it.
+    Raises InvalidSelector, and NotFound for names that mean nothing and URLs that nothing refers to.
+    """
+    url = wanted if isinstance(wanted, str) and "://" in wanted else None
+    named = set() if url is not None else chosen_ids(ledger.catalog, wanted, project)
+
+    def work(connection: Connection) -> tuple[list[VersionRecord], list[Touched], list[str]]:
+        chosen = sorted(named if url is None else _referring(connection, url))
+        found = Found()
+        walk(connection, found, chosen, None, DOWN)
+        records = read_records(connection, list(found.versions))
+        jobs: dict[str, str | None] = {row[0]: row[1] for row in select_in(connection, _JOBS, found.runs)}
+        touched = [_touched(step, records, jobs) for step in _steps(found, chosen)]
+        running = sorted(row[0] for row in select_in(connection, _RUNNING, found.runs))
+        return [records[one] for one in chosen], touched, running
+
+    of, touched, running = ledger.catalog.engine.database.read(work)
+    touched.sort(key=lambda one: (one.steps, one.version.project, one.version.collection, one.version.number))
+    judged = (ledger.get(one) for one in running)  # one whose heartbeat has vanished is not running
+    return Impact(
+        of=tuple(of),
+        named=tuple(one for one in touched if one.names),
+        others=tuple(one for one in touched if not one.names),
+        running=tuple(one for one in judged if one.state == RUNNING),
+    )
+
+
+def _referring(connection: Connection, url: str) -> set[int]:
+    """Return the versions that refer to a place outside the store."""
+    places = connection.execute(select(_reference.c.url).distinct()).scalars()
+    meant = [one for one in places if _is_within(url, one) or _is_within(one, url)]
+    found = {int(row[0]) for row in select_in(connection, _REFERRING, meant)}
+    if not found:
+        raise NotFound(f"no version refers to {url}")
+    return found
+
+
+def _is_within(url: str, place: str) -> bool:
+    """Whether a URL is a place or lies below it.
+
+    >>> _is_within("s3://corpus/web/1.txt", "s3://corpus/web/"), _is_within("s3://corpus/website/1", "s3://corpus/web")
+    (True, False)
+    """
+    folder = place.rstrip("/")
+    return url.rstrip("/") == folder or url.startswith(f"{folder}/")
+
+
+class _Step(NamedTuple):
+    version: int
+    steps: int
+    before: int | None
+    run: str | None
+
+
+def _steps(found: Found, starts: Iterable[int]) -> list[_Step]:
+    """Return the shortest way to everything, breadth first; of several that are as short, the one recorded first."""
+    users: dict[int, list[str]] = defaultdict(list)
+    products: dict[str, list[int]] = defaultdict(list)
+    for number in sorted(found.edges):
+        edge = found.edges[number]
+        if edge.direction == PRODUCED:
+            products[edge.run].append(edge.version)
+        else:
+            users[edge.version].append(edge.run)
+    way = [_Step(one, 0, None, None) for one in starts]
+    seen = {one.version for one in way}
+    done = set[str]()
+    for step in way:  # which grows meanwhile
+        for run in users[step.version]:
+            if run not in done:
+                done.add(run)
+                new = [one for one in products[run] if one not in seen]
+                seen.update(new)
+                way += [_Step(one, step.steps + 1, step.version, run) for one in new]
+    return way
+
+
+def _touched(step: _Step, records: Mapping[int, VersionRecord], jobs: Mapping[str, str | None]) -> Touched:
+    before = None if step.before is None else records[step.before].ref
+    job = None if step.run is None else jobs.get(step.run)
+    return Touched(records[step.version], step.steps, before, step.run, job)
+
+
+def _way(before: Mapping[str, str | None], ref: str) -> tuple[str, ...]:
+    way = [ref]
+    while (one := before[way[-1]]) is not None:
+        way.append(one)
+    return tuple(reversed(way))
