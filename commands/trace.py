@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,13 +13,14 @@ import typer
 from ..display import Screen, count_of
 from ..storage.errors import InvalidSelector
 from .invocation import AsJson, Invocation, invocation
+from .output import Output, onto
 
 if TYPE_CHECKING:
     from networkx import DiGraph
 
     from ..store import Store
 
-__all__ = ["register"]
+__all__ = ["pointing", "register", "settled"]
 
 _PANEL = "Trace"
 NOTHING = 1  # the exit code where the answer asked for is no
@@ -56,13 +58,14 @@ def lineage(
         int | None, typer.Option(min=0, metavar="N", help="At most so many steps from version over run to version.")
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.tree,
+    output: Output = None,
     as_json: AsJson = False,
 ) -> None:
     """Trace a version back to raw data, or forward to what was made from it; or show what a selector means."""
     call = invocation(context)
-    with call.open() as store, _pointing(call.screen):
-        graph = store.lineage(_settled(call, store, selector), down=down, depth=depth)
-    _show(call.screen, graph, Format.json if as_json else form)
+    with call.open() as store, pointing(call.screen):
+        graph = store.lineage(settled(call, store, selector), down=down, depth=depth)
+    _show(call.screen, graph, Format.json if as_json else form, output)
 
 
 def path(
@@ -70,21 +73,22 @@ def path(
     start: Annotated[str, typer.Argument(metavar="A", help="A version, or a selector.")],
     end: Annotated[str, typer.Argument(metavar="B", help="What may have been made from it.")],
     form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.tree,
+    output: Output = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what lies between two versions: every version and run on a way from A to B."""
     call = invocation(context)
-    with call.open() as store, _pointing(call.screen):
-        ends = _settled(call, store, start), _settled(call, store, end)
+    with call.open() as store, pointing(call.screen):
+        ends = settled(call, store, start), settled(call, store, end)
         graph = store.path(*ends)
     if not graph:
         call.screen.note(f"nothing leads from {start} to {end}; `art path` goes the way that data flows")
-    _show(call.screen, graph, Format.json if as_json else form)
+    _show(call.screen, graph, Format.json if as_json else form, output)
     if not graph:
         raise typer.Exit(NOTHING)
 
 
-def _settled(call: Invocation, store: Store, text: str) -> str:
+def settled(call: Invocation, store: Store, text: str) -> str:
     """Return the whole ref of a plain one, saying where it was found; a selector stays as it is."""
     from ..lineage.query import plain_ref
 
@@ -93,7 +97,7 @@ def _settled(call: Invocation, store: Store, text: str) -> str:
 
 
 @contextmanager
-def _pointing(screen: Screen) -> Iterator[None]:
+def pointing(screen: Screen) -> Iterator[None]:
     """Show the place that an error of a selector points at above the error itself, which is one line."""
     try:
         yield
@@ -104,7 +108,14 @@ def _pointing(screen: Screen) -> Iterator[None]:
         raise InvalidSelector(message, error.position) from None
 
 
-def _show(screen: Screen, graph: DiGraph, form: Format) -> None:
+def _show(screen: Screen, graph: DiGraph, form: Format, output: Path | None) -> None:
+    with onto(screen, output) as page:
+        _print(page, graph, form)
+    if output is not None:
+        screen.remark(f"{output}: {count_of(len(graph), 'node')}")
+
+
+def _print(screen: Screen, graph: DiGraph, form: Format) -> None:
     from ..lineage.render import lineage_document, lineage_trees
 
     if form is Format.json:
@@ -113,7 +124,7 @@ def _show(screen: Screen, graph: DiGraph, form: Format) -> None:
         for line in lineage_trees(graph, style=screen.style).splitlines():
             screen.line(line)
     else:
-        screen.raw(text.encode() for text in _drawn(graph, form))  # other programs read UTF-8, whatever this terminal is
+        screen.raw(text.encode() for text in _drawn(graph, form))  # other programs read UTF-8, whatever the terminal
 
 
 def _drawn(graph: DiGraph, form: Format) -> Iterator[str]:
