@@ -1,0 +1,1 @@
+"""Signatures over versions and the runs that made them."""
