@@ -20,7 +20,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from . import __version__
-from .commands import cache, care, names, removal, status, trace, versions
+from .commands import answers, cache, care, compare, exchange, names, removal, running, signing, status, trace, versions
 from .commands.invocation import Invocation
 from .display import Screen
 from .storage import errors
@@ -52,7 +52,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (versions, removal, names, trace, status, care, cache):
+for part in (versions, removal, names, trace, answers, compare, exchange, status, care, cache, signing, running):
     part.register(app)
 
 
@@ -133,7 +133,9 @@ def exit_code(error: Exception) -> int:
 def _run(arguments: Sequence[str], screen: Screen) -> int:
     command = typer.main.get_command(app)
     try:
-        with command.make_context("art", hoist(arguments), obj=Invocation(screen)) as context:
+        with command.make_context(
+            "art", hoist(arguments), obj=Invocation(screen, arguments=tuple(arguments))
+        ) as context:
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code

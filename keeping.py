@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .artifacts.inspect import StoreReport
     from .artifacts.mending import Mended
     from .artifacts.records import VersionRecord
+    from .artifacts.roots import Named
     from .artifacts.tombstones import Cleanup
     from .artifacts.upload import Progress
 
@@ -73,28 +74,32 @@ class Keeping:
         where a version cannot be read: what it needs is not known then, and nothing is collected.
         """
         from .artifacts.tombstones import collect
-        from .lineage.runs import chunks_of_runs
 
         return collect(
             self.catalog,
             grace=grace,
             reason=reason,
-            named=[chunks_of_runs],
+            named=_named(),
             dry_run=dry_run,
             progress=self.progress("gc"),
         )
 
-    def check(self, *, read_data: bool | float = False, seed: int | None = None) -> StoreReport:
+    def check(self, *, read_data: bool | float = False, seed: int | None = None, external: bool = False) -> StoreReport:
         """Verify the store's structure: marker, index, packs, pages, journal; with `read_data` every byte.
 
         `read_data` may be a share of the bytes, such as 0.05: consecutive seeds read consecutive shares, rounded up to
-        whole packs; without a seed it is any share. Raises InvalidInput for a share that is not 0 to 1.
+        whole packs; without a seed it is any share. With `external`, the places of external entries are asked whether
+        they are what they were, too. Raises InvalidInput for a share that is not 0 to 1.
         """
         from .artifacts.inspect import check_store
-        from .lineage.runs import chunks_of_runs
 
         return check_store(
-            self.catalog, read_data=read_data, seed=seed, named=[chunks_of_runs], progress=self.progress("check")
+            self.catalog,
+            read_data=read_data,
+            seed=seed,
+            named=_named(),
+            external=external,
+            progress=self.progress("check"),
         )
 
     def repair_index(
@@ -111,14 +116,13 @@ class Keeping:
         the bytes is verified, too. May be interrupted and repeated, and run while others log and collect.
         """
         from .artifacts.mending import mend_index
-        from .lineage.runs import chunks_of_runs
 
         return mend_index(
             self.catalog,
             read_data=read_data,
             seed=seed,
             sources=sources,
-            named=[chunks_of_runs],
+            named=_named(),
             progress=self.progress("repair"),
         )
 
@@ -126,3 +130,11 @@ class Keeping:
         if isinstance(version, str):
             version = Ref.parse(version)
         return self.catalog.resolve(version, self.project, guess=False) if isinstance(version, Ref) else version
+
+
+def _named() -> list[Named]:
+    """Return those who name chunks besides versions: what they name is kept."""
+    from .lineage.runs import chunks_of_runs
+    from .lineage.signing.signatures import chunks_of_signatures
+
+    return [chunks_of_runs, chunks_of_signatures]

@@ -24,7 +24,9 @@ from .environment import actor, settings_here, user_data
 from .keeping import Keeping
 from .lineage.ledger import Ledger
 from .lineage.runs import FOLDS as RUN_FOLDS
+from .lineage.signing.signatures import FOLDS as SIGNATURE_FOLDS
 from .settings import Settings, sqlite_url
+from .signing import Signing
 from .storage.backends import Backend, is_local, is_remote, local_path, open_backend
 from .storage.engine import Engine
 from .storage.errors import Conflict, InvalidInput, NotFound
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "create", "create_settings", "open", "open_or_create", "open_settings", "repair"]
 
-FOLDS = {**ARTIFACT_FOLDS, **RUN_FOLDS}
+FOLDS = {**ARTIFACT_FOLDS, **RUN_FOLDS, **SIGNATURE_FOLDS}
 APPEARS = 10.0  # seconds that a store another process is making right now is waited for
 
 
@@ -162,7 +164,7 @@ def open_or_create(settings: Settings, made: Callable[[Store], None] = lambda _:
             time.sleep(0.02)
 
 
-class Store(Keeping, Tracing):
+class Store(Keeping, Signing, Tracing):
     """One opened store. Close it, or use it as a context manager; safe from many threads.
 
     `project` is where bare names are looked for first and where versions are logged.

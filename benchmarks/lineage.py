@@ -1,4 +1,4 @@
-"""Questions of lineage in big graphs: 200,000 nodes, a ladder in which each version uses two, a chain, a fan.
+"""Questions of lineage: in big graphs (200,000 nodes, a ladder, a chain, a fan), and of a history of thirty nodes.
 
 usage: python -m benchmarks.lineage [--repeat N] [--work FOLDER]
 
@@ -31,6 +31,7 @@ VERSION = ("id", "collection", "number", "digest", "size", "file_count", "state"
 RUN = ("id", "project", "name", "state", "created", "heartbeat", "ended", "exit_code", "actor")
 RUN_JSON = ("config", "summary", "code", "environment")
 EDGE = ("run", "version", "direction", "time")
+QUESTIONS = (("lineage", "data:v14"), ("why", "data:v13", "data:v14"), ("impact", "data:v0"), ("stale",))
 MEMORY = """
 import resource, sys, lineart
 from lineart.lineage import graph, query
@@ -99,6 +100,18 @@ def measure(options: Options, report: Report) -> None:
             fill(work / "store", shape(count))
             figures += _asked(title, work / "store", end, options)
     report.add("Upstream closures on SQLite, in process", figures)
+    with scratch(options) as work:
+        fill(work / "store", ladder(15))
+        report.add("A history of 30 nodes, whole processes", list(_small(work / "store", options)))
+
+
+def _small(place: Path, options: Options) -> Iterator[Figure]:
+    """Time every question as somebody types it."""
+    surroundings = {"LINEART_STORE": str(place), "LINEART_PROJECT": PROJECT}
+    for words in QUESTIONS:
+        walls = [run_timed([ART, *words], place, surroundings).wall for _ in range(options.again)]
+        note = f"median of {len(walls)}; least {number(min(walls))}"
+        yield Figure(f"`art {' '.join(words)}`", statistics.median(walls), "s", 0.6, note)
 
 
 def _asked(title: str, place: Path, end: str, options: Options) -> list[Figure]:

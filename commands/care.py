@@ -85,6 +85,10 @@ def check(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Which share: consecutive numbers read consecutive ones; else any.")
     ] = None,
+    external: Annotated[
+        bool,
+        typer.Option("--external", help="Ask the places of external entries whether they are what they were, too."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Verify that everything is there, and is what it says; exits with 5 where something is damaged."""
@@ -93,7 +97,7 @@ def check(
     with call.open() as store:
         versions = sum(one.versions for one in store.collections())
         with call.watched(store, versions):
-            report = store.check(read_data=share, seed=seed)
+            report = store.check(read_data=share, seed=seed, external=external)
     if as_json:
         call.screen.document(_document(report))
     else:
@@ -173,6 +177,7 @@ def _document(report: StoreReport) -> dict[str, object]:
         "packs": report.packs,
         "chunks": report.chunks,
         "events": report.events,
+        "external": report.external,
         "read_bytes": report.read_bytes,
         "pack_bytes": report.pack_bytes,
         "seed": report.seed,
@@ -199,6 +204,8 @@ def _print(report: StoreReport, screen: Screen, *, read_data: bool) -> None:
         count_of(report.chunks, "chunk"),
         count_of(report.events, "event"),
     ]
+    if report.external:
+        counts.append(f"{report.external:,} external")
     if read_data:
         share = f" of {print_size(report.pack_bytes)} (seed {report.seed})" if report.seed is not None else ""
         counts.append(f"{print_size(report.read_bytes)}{share} read")

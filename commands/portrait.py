@@ -17,11 +17,12 @@ from ..artifacts.manifest import Change, Entry, diff
 from ..display import Cell, Value, count_of, iso, when
 from ..lineage.printing import print_size
 from ..storage.digest import Digest
-from .views import LATEST, event_json, event_text, version_json
+from .views import LATEST, event_json, event_text, external_text, version_json
 
 if TYPE_CHECKING:
-    from ..artifacts.records import VersionRecord
+    from ..artifacts.records import ExternalRecord, VersionRecord
     from ..lineage.runs import RunRecord
+    from ..lineage.signing.signatures import Signature
     from ..storage.events import Event
     from ..store import Store
 
@@ -44,6 +45,8 @@ class Portrait:
     users: list[RunRecord]
     products: list[VersionRecord]  # of the runs that used it
     moves: list[Event]  # that gave it an alias which meant something else before, or gave a reason
+    signatures: list[Signature]  # whether they hold is not known
+    places: list[ExternalRecord]  # outside the store, that it has external entries of
 
 
 def paint(store: Store, version: VersionRecord) -> Portrait:
@@ -62,6 +65,8 @@ def paint(store: Store, version: VersionRecord) -> Portrait:
         users=store.used_by(version),
         products=[records[one] for one in product_ids],
         moves=[one for one in store.catalog.moves(version) if one.data["from"] is not None or one.reason is not None],
+        signatures=store.signatures(version),
+        places=store.catalog.references_of(version.digest) if version.refers else [],
     )
 
 
@@ -79,6 +84,8 @@ def new_since(store: Store, previous: VersionRecord, version: VersionRecord) -> 
             return None
 
     def pieces(entry: Entry) -> dict[bytes, int]:
+        if entry.external is not None:  # what is elsewhere is nowhere new
+            return {}
         return {entry.digest: entry.size} if entry.recipe is None else dict(chunks_of(entry, chunks))
 
     known = {digest for one in changes if one.old is not None for digest in pieces(one.old)}
@@ -104,6 +111,9 @@ def pairs_of(one: Portrait) -> list[tuple[str, Value]]:
         found.append(("made by", _run(one.run)))
     if one.inputs:
         found.append(("from", _some([_name(other, version) for other in one.inputs], "  ")))
+    if one.places:
+        places = [f"{place.url} ({count_of(place.objects, 'object')})" for place in one.places]
+        found.append(("refers to", _some(places, "  ")))
     if one.users:
         users = count_of(len(one.users), "run")
         products = _some([_name(other, version, aliases=True) for other in one.products], ", ")
@@ -114,6 +124,7 @@ def pairs_of(one: Portrait) -> list[tuple[str, Value]]:
         shown = _some([f"{key} {_short(value)}" for key, value in version.metadata.items()], " · ").shown
         found.append(("metadata", Cell(shown, json.dumps(version.metadata, ensure_ascii=False))))
     found += [(move.data["alias"], _move(move)) for move in one.moves]
+    found += [("signed by", _signature(signature, version)) for signature in one.signatures]
     if version.state == "live":
         found.append(("get", f"art get {version.ref}"))
     return found
@@ -132,7 +143,7 @@ def headline_of(version: VersionRecord) -> str:
 
 
 def _content(one: Portrait) -> str:
-    text = f"{count_of(one.version.file_count, 'file')}, {print_size(one.version.size)}"
+    text = f"{count_of(one.version.file_count, 'file')}, {print_size(one.version.size)}{external_text(one.places)}"
     if one.previous is None or one.new_bytes is None:
         return text
     what = print_size(one.new_bytes) if one.new_bytes else "nothing"
@@ -169,6 +180,12 @@ def _move(move: Event) -> Cell:
     return Cell(*(f"{moved}, {time}, {move.actor}{reason}" for time in (when(move.time), iso(move.time))))
 
 
+def _signature(one: Signature, version: VersionRecord) -> Cell:
+    """Say who claims to have signed; whether that is so is for another command."""
+    shown = f"{one.signatory.short}, {when(one.time)}; `art verify-signature {version.name}` checks it"
+    return Cell(shown, f"{one.signatory}, {iso(one.time)}, {one.actor}")
+
+
 def _short(value: Any) -> str:
     if isinstance(value, str):
         text = value
@@ -192,7 +209,9 @@ def document_of(one: Portrait) -> dict[str, Any]:
         "new_bytes": one.new_bytes,
         "made_by": None if one.run is None else one.run.to_json(),
         "from": [other.ref for other in one.inputs],
+        "references": [place.to_json() for place in one.places],
         "used_by": [run.to_json() for run in one.users],
         "products": [other.ref for other in one.products],
         "moves": [event_json(move) for move in one.moves],
+        "signatures": [signature.to_json() for signature in one.signatures],
     }

@@ -54,7 +54,9 @@ def register(app: typer.Typer) -> None:
 
 def log(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or a folder.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A file, a folder, or the URL of what is to stay where it is.")
+    ],
     name: Annotated[str, typer.Argument(metavar="NAME", help=r"\[project/]name of the collection.")],
     type_: Annotated[
         str | None,
@@ -75,14 +77,20 @@ def log(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="What to leave out, as in .gitignore; .artignore in the folder, too."),
     ] = None,
+    no_checksum: Annotated[
+        bool, typer.Option("--no-checksum", help="Of a URL: do not ask what is there; keep the URL alone.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Log a file or a folder as a version (also: put)."""
+    """Log a file, a folder, or a reference to what is elsewhere, as a version (also: put)."""
     from .intake import Request, log_path, parse_metadata, report_outcome
 
     call = invocation(context)
+    url = path if "://" in path else None
+    if no_checksum and url is None:
+        raise InvalidInput(f"--no-checksum goes with a URL, and {path} is a path")
     request = Request(
-        path,
+        Path(path),
         name,
         type_,
         tuple(alias or ()),
@@ -91,8 +99,10 @@ def log(
         description,
         tuple(use or ()),
         tuple(ignore or ()),
+        url,
+        not no_checksum,
     )
-    if not os.path.lexists(path):  # before a store is made for it
+    if url is None and not os.path.lexists(path):  # before a store is made for it
         raise NotFound(f"{path} does not exist")
     with call.open_or_create() as store:
         outcome = log_path(call, store, request)
@@ -228,16 +238,20 @@ def _list_versions(call: Invocation, store: Store, name: str, *, everything: boo
 
 def show(context: typer.Context, ref: ReadRef, as_json: AsJson = False) -> None:
     """Describe one version: content, aliases, what made it, what uses it."""
+    from ..artifacts.ref import Ref
+    from .moment import moment_json, moment_line
     from .portrait import document_of, headline_of, paint, pairs_of
 
     call = invocation(context)
+    meant = Ref.parse(ref)
     with call.open() as store:
-        portrait = paint(store, call.resolve(store, ref))
+        portrait = paint(store, call.resolve(store, meant))
+        held = None if meant.at is None else store.alias_at(meant)  # the rest is as it is now
     if as_json:
-        call.screen.document(document_of(portrait))
+        call.screen.document(document_of(portrait) | ({} if held is None else {"then": moment_json(held)}))
     else:
         call.screen.title(portrait.version.ref, headline_of(portrait.version))
-        call.screen.pairs(pairs_of(portrait))
+        call.screen.pairs([*([] if held is None else [moment_line(held)]), *pairs_of(portrait)])
 
 
 def files(
@@ -251,7 +265,7 @@ def files(
     from ..artifacts.content import Content
     from ..artifacts.logged import require_bytes
     from ..artifacts.ref import Ref
-    from .views import FILES, LEVEL, file_json, file_row, level, level_row
+    from .views import FILES, LEVEL, external_text, file_json, file_row, level, level_row
 
     call = invocation(context)
     meant = Ref.parse(ref)
@@ -271,4 +285,6 @@ def files(
             call.screen.table(FILES, map(file_row, content.walk(folder)))
         else:
             call.screen.table(LEVEL, map(level_row, level(content, folder)))
-        call.screen.remark(f"{version.ref}: {count_of(version.file_count, 'file')}, {print_size(version.size)}")
+        size = f"{count_of(version.file_count, 'file')}, {print_size(version.size)}"
+        external = store.catalog.references_of(version.digest) if version.refers else []
+        call.screen.remark(f"{version.ref}: {size}{external_text(external)}")

@@ -6,7 +6,7 @@ Knows records; must not know stores or streams. Pure.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..display import Cell, Column, Value, iso, size_cell, time_cell
@@ -16,7 +16,7 @@ from ..storage.digest import Digest
 if TYPE_CHECKING:
     from ..artifacts.content import Content
     from ..artifacts.manifest import Entry, Folder
-    from ..artifacts.records import CollectionRecord, VersionRecord
+    from ..artifacts.records import CollectionRecord, ExternalRecord, VersionRecord
     from ..lineage.runs import RunRecord
     from ..storage.events import Event
 
@@ -33,6 +33,7 @@ __all__ = [
     "event_json",
     "event_row",
     "event_text",
+    "external_text",
     "file_json",
     "file_row",
     "level",
@@ -62,7 +63,7 @@ VERSIONS = (
     Column("DESCRIPTION", fold=True),
 )
 LEVEL = (Column("PATH", fold=True), Column("SIZE", right=True), Column("FILES", right=True))
-FILES = (Column("PATH", fold=True), Column("SIZE", right=True), Column("DIGEST"))
+FILES = (Column("PATH", fold=True), Column("SIZE", right=True), Column("DIGEST OR URL", fold=True))
 HISTORY = (Column("WHEN"), Column("WHAT", fold=True), Column("WHO", fold=True), Column("WHY", fold=True))
 RUNS = (
     Column("RUN"),
@@ -155,14 +156,21 @@ def level_row(one: Entry | Folder) -> tuple[Value, ...]:
     from ..artifacts.manifest import Folder
 
     count = one.entries if isinstance(one, Folder) else 1
-    shown = f"{count:,}" if isinstance(one, Folder) else ""
+    shown = f"{count:,}" if isinstance(one, Folder) else "" if one.external is None else "external"
     return (_name(one), size_cell(one.size), Cell(shown, str(count)))
 
 
+def external_text(places: Sequence[ExternalRecord]) -> str:
+    """Say how much of a version is elsewhere; nothing where nothing is."""
+    count, size = sum(one.objects for one in places), sum(one.size for one in places)
+    return (f"; {count:,} external" + (f", {print_size(size)} elsewhere" if size else "")) if count else ""
+
+
 def file_row(one: Entry) -> tuple[Value, ...]:
-    """Return the row of a file under its whole path."""
+    """Return the row of a file under its whole path, with its digest, or the URL where its bytes are."""
     digest = Digest(one.digest)
-    return (one.path, size_cell(one.size), Cell(digest.short, str(digest)))
+    where = Cell(digest.short, str(digest)) if one.external is None else one.external.url
+    return (one.path, size_cell(one.size), where)
 
 
 def file_json(one: Entry | Folder, folder: str) -> dict[str, Any]:
@@ -180,7 +188,8 @@ def file_json(one: Entry | Folder, folder: str) -> dict[str, Any]:
         "executable": one.executable,
     }
     if one.external is not None:
-        found |= {"kind": "external", "url": one.external.url}
+        there = one.external
+        found |= {"kind": "external", "url": there.url, "etag": there.etag, "version": there.version}
     return found
 
 
@@ -257,4 +266,6 @@ def event_text(one: Event) -> str:
         return f"{version} gone for good"
     if one.kind in {"version.deleted", "version.restored"}:
         return f"{version} {one.kind.partition('.')[2]}"
+    if one.kind == "version.signed":
+        return f"{version} signed by {data['identity'] or 'key ' + data['fingerprint'][:15] + '…'}"
     return f"{one.kind} {version}" if "number" in data else one.kind

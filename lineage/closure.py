@@ -9,9 +9,10 @@ cycles end, nothing recurses, and every edge is read once.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
+from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..storage.database import select_in
@@ -161,8 +162,7 @@ class _Edges:
         beyond: dict[str, list[Edge]] = defaultdict(list)
         columns = "edge.id, edge.run, edge.version, edge.direction, edge.time, edge.data"
         sql = _REST.format(near=near, far=far, columns=columns, directions=f"'{near}', '{far}'")
-        for row in select_in(self._connection, sql, versions):
-            edge = Edge._make(row)
+        for edge in _edges(select_in(self._connection, sql, versions)):
             if edge.direction == near:
                 beside[edge.version].append(edge)
             else:
@@ -170,14 +170,23 @@ class _Edges:
         return beside, beyond
 
 
+def _edges(rows: Iterable[Any]) -> Iterator[Edge]:
+    """Yield rows as edges; what many of them share is held once, for there are hundreds of thousands."""
+    runs: dict[str, str] = {}
+    versions: dict[int, int] = {}
+    for number, run, version, direction, time, data in rows:
+        ends = runs.setdefault(run, run), versions.setdefault(version, version)
+        yield Edge(number, *ends, intern(direction), time, data)
+
+
 def edges_of_versions(connection: Connection, versions: Iterable[int], direction: str) -> list[Edge]:
     """Return the edges of versions in one direction, in the order of recording; a constant of the program."""
-    return _ordered(map(Edge._make, select_in(connection, f"{_OF_VERSIONS}'{direction}'", versions)))
+    return _ordered(_edges(select_in(connection, f"{_OF_VERSIONS}'{direction}'", versions)))
 
 
 def edges_of_runs(connection: Connection, runs: Iterable[str], direction: str) -> list[Edge]:
     """Return the edges of runs in one direction, in the order of recording."""
-    return _ordered(map(Edge._make, select_in(connection, f"{_OF_RUNS}'{direction}'", runs)))
+    return _ordered(_edges(select_in(connection, f"{_OF_RUNS}'{direction}'", runs)))
 
 
 def _ordered(edges: Iterable[Any]) -> list[Edge]:

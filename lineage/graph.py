@@ -16,6 +16,7 @@ from ..artifacts.reading import read_records
 from ..storage.database import select_in
 from ..storage.errors import InvalidInput
 from .closure import DOWN, UP, Found, walk
+from .externals import EXTERNAL, REFERS, add_externals
 from .runs import PRODUCED, USED, read_runs
 
 if TYPE_CHECKING:
@@ -24,13 +25,26 @@ if TYPE_CHECKING:
     from ..artifacts.catalog import Catalog
     from ..artifacts.records import VersionRecord
 
-__all__ = ["EXTERNAL", "REFERS", "RUN", "VERSION", "assemble", "lineage_graph", "reach", "run_key"]
+__all__ = ["EXTERNAL", "REFERS", "RUN", "VERSION", "LineageGraph", "assemble", "lineage_graph", "reach", "run_key"]
 
-VERSION, RUN, EXTERNAL = "version", "run", "external"
-REFERS = "refers"  # the edge from an external source to a version that has entries of it
+VERSION, RUN = "version", "run"
 
 _NEWEST = "SELECT collection, max(number) FROM version WHERE collection {in} AND state = 'live' GROUP BY collection"
 _COLLECTIONS = "SELECT id, collection FROM version WHERE id {in}"
+
+
+class LineageGraph(nx.DiGraph):  # type: ignore[misc] # networkx has no types
+    """A networkx.DiGraph that a notebook shows as a picture; its copies and its parts are such graphs, too."""
+
+    def _repr_html_(self) -> str | None:
+        from .pictures.notebook import is_lineage, notebook_html
+
+        return notebook_html(self) if is_lineage(self) else None
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002
+        from .pictures.notebook import is_lineage, notebook_text
+
+        return {"text/plain": notebook_text(self)} if is_lineage(self) else {}
 
 
 def run_key(run: str) -> str:
@@ -43,11 +57,13 @@ def lineage_graph(
 ) -> nx.DiGraph:
     """Return the closure of versions over edges, upstream, downstream or both.
 
-    A node is a version's ref (`digits/model:v7`) or `run:ID`. Its attributes are `kind` ("version" or "run") and
-    `record` (VersionRecord, RunRecord); a version also has `newer`, the number of the newest version of its collection
-    where that is higher, and `cut`, True where the graph ends and there is more. An edge has `kind` ("used",
-    "produced"), `time` (µs), `order` (of recording) and `data`. `graph.graph` holds `roots` (nodes), `up`, `down` and
-    `depth`. `depth` counts steps of version → run → version; None is all. Deleted versions are there, and are not
+    A node is a version's ref (`digits/model:v7`), `run:ID`, or upstream the URL of a place outside the store that a
+    version refers to. Its attributes are `kind` ("version", "run", "external") and `record` (VersionRecord, RunRecord,
+    ExternalRecord: what the newest version there saw of the place); a version also has `newer`, the number of the
+    newest version of its collection where that is higher, and `cut`, True where the graph ends and there is more. An
+    edge has `kind` ("used", "produced", "refers"), `time` (µs), `order` (of recording) and `data`. `graph.graph` holds
+    `roots` (nodes), `up`, `down` and `depth`. `depth` counts steps of version → run → version; None is all. What a
+    version refers to belongs to it, and takes no step. Deleted versions are there, and are not
     walked past any differently. Raises InvalidInput for a depth below 0.
     """
     if depth is not None and depth < 0:
@@ -79,7 +95,8 @@ def reach(
 def assemble(connection: Connection, found: Found, roots: Iterable[int], words: Mapping[str, Any]) -> nx.DiGraph:
     """Return the graph of what was found, whose edges are taken from it; `words` are its `up`, `down` and `depth`."""
     records, newest = read_records(connection, list(found.versions)), _newest(connection, found.versions)
-    graph = nx.DiGraph(roots=[records[one].ref for one in roots], **words)
+    graph = LineageGraph(roots=[records[one].ref for one in roots], **words)
+    graph.graph["store"] = connection.exec_driver_sql("SELECT store_id FROM store").scalar_one()
     versions = {number: record.ref for number, record in records.items()}
     for number, record in records.items():
         newer = newest.get(number)
@@ -94,6 +111,7 @@ def assemble(connection: Connection, found: Found, roots: Iterable[int], words: 
         data = json.loads(edge.data) if edge.data else {}
         ends = (version, run_node) if used else (run_node, version)
         graph.add_edge(*ends, kind=USED if used else PRODUCED, time=edge.time, order=edge.id, data=data)
+    add_externals(connection, graph, versions)
     return graph
 
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from ..artifacts import tables as artifact_tables
 from ..artifacts.reading import read_records
@@ -20,7 +20,7 @@ from ..storage.errors import InvalidInput, InvalidName
 from . import tables
 from .closure import DOWN, UP, Found, Way, edges_of_runs, edges_of_versions, reached, walk
 from .globs import Many, One, matcher
-from .graph import assemble, lineage_graph, reach
+from .graph import EXTERNAL, assemble, lineage_graph, reach
 from .runs import PRODUCED, USED
 from .select import And, Attribute, Function, Not, Or, Selector, Steps, parse_selector
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["path_graph", "plain_ref", "select_versions", "selected_graph", "selected_ids"]
 
 _version, _collection, _project = artifact_tables.version, artifact_tables.collection, artifact_tables.project
-_alias, _tag = artifact_tables.alias, artifact_tables.tag
+_alias, _tag, _reference = artifact_tables.alias, artifact_tables.tag, artifact_tables.reference
 _run, _run_tag, _edge = tables.run, tables.run_tag, tables.edge
 _NUMBERS = "SELECT id, number FROM version WHERE collection {in}"
 
@@ -196,6 +196,10 @@ def _of_attribute(connection: Connection, one: Attribute) -> Select[Any]:
             return owned.join(_project, _project.c.id == _collection.c.project).where(_project.c.key == key)
         case "alias":
             return select(_alias.c.version).where(_alias.c.key == key)
+        case "external":  # a folder means what is in it, too
+            url = _reference.c.url
+            at = func.substr(url, 1, len(value)) == value if value.endswith("/") else url == value
+            return select(_reference.c.version).where(at)
         case "tag":
             return select(_tag.c.version).where(_same(connection, _tag.c.name, value))
     return _of_run(connection, one)
@@ -232,6 +236,8 @@ def _among(connection: Connection, versions: set[int], *, is_path: bool) -> nx.D
         if edge.run in found.runs and edge.version in versions:
             found.edges[edge.id] = edge
     graph = assemble(connection, found, (), {"up": True, "down": False, "depth": None})
+    if is_path:  # between the two is no place outside
+        graph.remove_nodes_from([node for node, kind in graph.nodes(data="kind") if kind == EXTERNAL])
     graph.graph["roots"] = _last(graph)
     return graph
 

@@ -9,28 +9,32 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 from .columns import UNICODE, Line, Style, lay_out
+from .externals import EXTERNAL
 from .printing import abbreviate, print_duration, print_size
 from .runs import FINISHED, RunRecord, iso_time
 
 if TYPE_CHECKING:
     import networkx as nx
 
-    from ..artifacts.records import VersionRecord
+    from ..artifacts.records import ExternalRecord, VersionRecord
 
 __all__ = ["lineage_document", "lineage_tree", "lineage_trees"]
 
+PLACES = 6  # outside the store that a version refers to, and which have a line each
 DEEPEST = 40  # levels; what is deeper goes on at the margin, so that lines stay readable and work stays linear
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A line to be: versions (several where equal raw ones are folded), or a run that made nothing."""
+    """A line to be: versions (several where equal raw ones are folded), a run that made nothing, or places."""
 
     versions: tuple[str, ...]
     run: str | None = None  # on the way down: the run that stands beside its product, or alone
+    places: tuple[str, ...] = ()  # outside the store, of one version; several are one line where they are many
 
 
 def lineage_tree(graph: nx.DiGraph, *, down: bool = False, style: Style = UNICODE) -> str:
@@ -120,7 +124,11 @@ class _Tree:
         folded: dict[Any, list[str]] = {}
         for one in inputs:
             folded.setdefault(self._fold_key(one), []).append(one)
-        return [_Item(tuple(self._by_number(group))) for group in folded.values()]
+        items = [_Item(tuple(self._by_number(group))) for group in folded.values()]
+        places = self._places_before(node)
+        if len(places) > PLACES:
+            return [*items, _Item((), places=places)]
+        return items + [_Item((), places=(one,)) for one in places]
 
     def _fold_key(self, node: str) -> Any:
         """Return what raw siblings must have in common to be one line; what is not raw stands alone."""
@@ -143,6 +151,8 @@ class _Tree:
     # One line
 
     def _line(self, level: int, last: bool, item: _Item, *, is_root: bool, again: bool) -> Line:
+        if item.places:
+            return self._place_line(level, item.places, last=last)
         if not item.versions:
             assert item.run is not None
             run: RunRecord = self._graph.nodes[item.run]["record"]
@@ -165,6 +175,19 @@ class _Tree:
             for one in item.versions:
                 self._expanded.add(one)
         return line
+
+    def _place_line(self, level: int, places: tuple[str, ...], *, last: bool) -> Line:
+        records: list[ExternalRecord] = [self._graph.nodes[one]["record"] for one in places]
+        name, count = places[0], sum(one.objects for one in records)
+        remark = "raw, external"
+        if len(places) > 1:
+            head = commonprefix(places)  # noqa: RUF071 - of URLs, and cut at a slash
+            name = head[: head.rfind("/") + 1] + self._style.ellipsis
+            remark += f", {len(places):,} places"
+        if count != 1 or name.endswith("/"):
+            remark += f", {count:,} object{'s' * (count != 1)}"
+        size = sum(one.size for one in records)
+        return Line(level, name, print_size(size) if size else "", remark=remark, last=last)
 
     def _remark(self, item: _Item, *, above: bool) -> str:
         first = item.versions[0]
@@ -223,12 +246,18 @@ class _Tree:
         return record
 
     def _runs_before(self, node: str) -> list[str]:
-        return _ordered(self._graph, node, before=True)
+        return [one for one in _ordered(self._graph, node, before=True) if self._graph.nodes[one]["kind"] != EXTERNAL]
+
+    def _places_before(self, node: str) -> tuple[str, ...]:
+        found = [one for one in self._graph.predecessors(node) if self._graph.nodes[one]["kind"] == EXTERNAL]
+        return tuple(sorted(found))
 
     def _is_raw(self, node: str) -> bool:
-        """Whether no run that made it used anything else; beyond the depth nobody knows."""
-        return not self._graph.nodes[node]["cut"] and all(
-            set(self._graph.predecessors(run)) <= {node} for run in self._runs_before(node)
+        """Whether no run that made it used anything else, and it refers to no place; beyond the depth nobody knows."""
+        return (
+            not self._graph.nodes[node]["cut"]
+            and all(set(self._graph.predecessors(run)) <= {node} for run in self._runs_before(node))
+            and not self._places_before(node)
         )
 
     def _newer(self, node: str) -> int | None:
@@ -260,6 +289,8 @@ def footer(graph: nx.DiGraph, *, down: bool, style: Style = UNICODE) -> str:
     """Return the line that counts what is shown, and says what is not."""
     kinds = [kind for _, kind in graph.nodes(data="kind")]
     counts = [(kinds.count(kind), kind) for kind in ("version", "run")]
+    if places := kinds.count(EXTERNAL):
+        counts.append((places, EXTERNAL))
     said = ", ".join(f"{count:,} {kind}{'s' * (count != 1)}" for count, kind in counts)
     beyond = sum(1 for _, cut in graph.nodes(data="cut") if cut)
     depth = graph.graph["depth"]

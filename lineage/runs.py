@@ -186,8 +186,8 @@ def _fold_started(connection: Connection, event: Event) -> None:
             **row,
             project=connection.execute(owner).scalar_one(),
             state=RUNNING,
-            created=event.time,
-            heartbeat=event.time,
+            created=data.get("created", event.time),
+            heartbeat=data.get("heartbeat", event.time),
             actor=event.actor,
         )
     )
@@ -196,11 +196,13 @@ def _fold_started(connection: Connection, event: Event) -> None:
 
 def _fold_updated(connection: Connection, event: Event) -> None:
     data = event.data
-    changed: dict[str, Any] = {name: data[name] for name in ("name", "job_type", "group", "notes") if name in data}
+    kept = ("name", "job_type", "group", "notes", "created")
+    changed: dict[str, Any] = {name: data[name] for name in kept if name in data}
     changed |= {name: _json(data[name]) for name in ("config", "summary", "code", "environment") if name in data}
     if data.get("state") == RUNNING:  # one that was taken for crashed has come back
         changed |= {"state": RUNNING, "ended": None, "exit_code": None}
-    connection.execute(update(_run).where(_run.c.id == data["id"]).values(heartbeat=event.time, **changed))
+    changed["heartbeat"] = data.get("heartbeat", event.time)
+    connection.execute(update(_run).where(_run.c.id == data["id"]).values(**changed))
     if "tags" in data:
         _set_tags(connection, data["id"], data["tags"])
 
@@ -239,15 +241,17 @@ def _fold_produced(connection: Connection, event: Event) -> None:
 def _fold_edge(connection: Connection, event: Event, direction: str, note: Any) -> None:
     run, version = event.data["run"], version_row(connection, event.data)
     here = (_edge.c.run == run, _edge.c.version == version, _edge.c.direction == direction)
-    row = connection.execute(select(_edge.c.id, _edge.c.data).where(*here)).first()
+    row = connection.execute(select(_edge.c.id, _edge.c.time, _edge.c.data).where(*here)).first()
     known: dict[str, Any] = json.loads(row.data) if row is not None and row.data else {}
     note(known)
     data = _json(known) if known else None
     if row is None:
         values: Mapping[str, Any] = {"run": run, "version": version, "direction": direction}
-        connection.execute(insert(_edge).values(**values, time=event.time, data=data))
-    elif data != row.data:
-        connection.execute(update(_edge).where(_edge.c.id == row.id).values(data=data))
+        connection.execute(insert(_edge).values(**values, time=event.data.get("time", event.time), data=data))
+    else:
+        time = min(row.time, event.data.get("time", row.time))
+        if (data, time) != (row.data, row.time):
+            connection.execute(update(_edge).where(_edge.c.id == row.id).values(data=data, time=time))
 
 
 FOLDS: dict[str, Fold] = {

@@ -21,7 +21,19 @@ DEEPEST = 50  # brackets and `not` within each other: reading and asking recurse
 FARTHEST = 10**9  # steps
 ABOUT = 60  # characters of long text that an error shows around its place
 
-ATTRIBUTES = ("alias", "group", "job_type", "project", "run", "run_state", "run_tag", "state", "tag", "type")
+ATTRIBUTES = (
+    "alias",
+    "external",
+    "group",
+    "job_type",
+    "project",
+    "run",
+    "run_state",
+    "run_tag",
+    "state",
+    "tag",
+    "type",
+)
 VALUES = {"state": ("live", "deleted", "purged"), "run_state": ("running", "finished", "failed", "crashed")}
 FUNCTIONS = {"roots": 1, "sinks": 1, "path": 2}
 

@@ -9,6 +9,7 @@ import dataclasses
 import enum
 import inspect
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +92,13 @@ def describe_command(path: tuple[str, ...], command: Any) -> str:
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     options = [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
     usage = " ".join(["art", *path, *(["[OPTIONS]"] if options else []), *map(shown_argument, arguments)])
-    lines = [f"## `art {' '.join(path)}`", "", one_line(command.help), "", "```text", usage, "```", ""]
+    said = textwrap.wrap(one_line(command.help), 120)
+    lines = [f"## `art {' '.join(path)}`", "", *said, "", "```text", usage, "```", ""]
     rows = [(f"`{shown_argument(one)}`", getattr(one, "help", None)) for one in arguments]
     rows += [(f"`{shown_option(one)}`", one.help) for one in options]
     if rows:
         lines += ["| | |", "| --- | --- |"]
-        lines += [f"| {name} | {cell(one_line(text))} |" for name, text in rows]
+        lines += [f"| {cell(name)} | {cell(one_line(text))} |" for name, text in rows]
         lines.append("")
     return "\n".join(lines)
 

@@ -11,6 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import lineart
 from lineart.storage.transaction import STORAGE_FOLDS
@@ -20,6 +22,18 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *DOCS.rglob("*.md")))
 BUCKETS = {"docs/how-to/s3-postgresql.md": "s3-moto", "docs/how-to/gcs.md": "gcs"}
+LINEAGE = [
+    f"docs/how-to/{page}.md"
+    for page in (
+        "ask-for-lineage",
+        "compare-versions",
+        "explain-a-difference",
+        "find-what-a-change-touches",
+        "find-what-is-out-of-date",
+        "make-it-again",
+        "what-was-in-production",
+    )
+]
 SECRETS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "not-a-secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -67,6 +81,14 @@ def test_what_a_page_about_a_bucket_shows_is_what_comes(page, tmp_path, new_loca
         extra = "".join(f"{key} = {json.dumps(value)}\n" for key, value in options.items())
         text = text.replace('project = "digits"\n', f'project = "digits"\n\n[storage_options]\n{extra}')
     assert "\n".join(reader.follow(text)) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", LINEAGE)
+def test_what_a_page_about_lineage_shows_comes_from_postgresql_too(page, tmp_path, postgres_url):
+    assert "art init" in text_of(page)
+    reader = documents.Reader(tmp_path, {"art init": f"art init --database '{postgres_url}'"})
+    assert "\n".join(reader.follow(text_of(page))) == ""
 
 
 # The extractor itself
@@ -128,6 +150,9 @@ def test_every_kind_of_event_is_in_the_format_with_its_fields(tmp_path):
             run.use_artifact("a:best")
             run.summary["loss"] = 1.0
             run.notes = "n"
+        key = ec.generate_private_key(ec.SECP256R1())
+        how = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        store.sign("p/a:v0", private_key=key.private_bytes(*how))
         store.remove_alias("p/a", "best", reason="why")
         store.delete("p/a:v0", force=True)
         store.restore("p/a:v0")

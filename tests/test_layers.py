@@ -16,6 +16,7 @@ ONLY_IN = {
     "fsspec": ("storage/backends/", "artifacts/external.py", "artifacts/filesystem.py"),
     "s3fs": ("storage/backends/",),
     "gcsfs": ("storage/backends/",),
+    "cryptography": ("lineage/signing/keys.py",),
     "networkx": ("lineage/",),
     "typer": ("cli.py", "commands/"),
     "rich": ("cli.py", "commands/", "display.py", "progress.py", "demo.py"),

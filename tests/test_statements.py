@@ -88,7 +88,7 @@ QUESTIONS = {
     "a collection that is not there": (lambda store: store.resolve("no"), 3),
     "the type of a collection": (lambda store: store.catalog.type_of("P", "Model"), 1),
     "the history of an alias": (lambda store: store.history("model", "best_1"), 3),
-    "what art show says": (lambda store: paint(store, store.resolve("model")), 22),
+    "what art show says": (lambda store: paint(store, store.resolve("model")), 23),
 }
 
 
