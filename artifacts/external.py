@@ -6,6 +6,7 @@ Knows URLs, what is kept of an object, and what tells that it changed; must not 
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ from .urls import check_length, check_url, cut_version, name_of
 
 __all__ = ["Found", "Places", "find_objects"]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WORD = 256  # characters of an etag or version; of a longer one nothing is kept, as if it were not told
 ATTEMPTS = 5  # of one read, which goes on where it broke off
 _WAIT = 0.2  # seconds before the second, twice as long before each next
@@ -78,6 +80,8 @@ def _chained(
 def _looked(service: Outside, url: str, version: str | None) -> Seen:
     try:
         return service.look(url, version)
+    except LineartError:
+        raise
     except Exception as error:
         raise _translated(error, url, service.place) from error
 
@@ -113,7 +117,8 @@ def _source(service: Outside, url: str, seen: Seen, version: str | None) -> Exte
 
 
 def _word(told: str | None) -> str | None:
-    return told if told is not None and len(told) <= _WORD else None
+    """Return an etag or version as it can be kept; HTTP allows bytes in it that are no UTF-8 (RFC 9110, obs-text)."""
+    return told if told is not None and len(told) <= _WORD and not _SURROGATE.search(told) else None
 
 
 class Places:

@@ -38,6 +38,10 @@ def check_url(text: str) -> str:
             raise InvalidInput(f"{shown(text)} is neither a URL nor a path")
         return _file_url(text)
     scheme = _SAME.get(found[1].lower(), found[1].lower())
+    try:
+        urlsplit(text)
+    except ValueError:
+        raise InvalidInput(f"what stands behind {found[1]}:// is no URL of a place") from None  # it may hold a secret
     if scheme == "file":
         url = _file_url(os.fspath(local_path(text)), folder=text.endswith("/"))
     elif scheme in {"http", "https"}:
@@ -70,8 +74,8 @@ def _web_url(text: str) -> str:
 
 
 def _check(url: str, scheme: str) -> None:
-    place = url.partition("://")[2].partition("/")[0]
-    if ":" in place.rpartition("@")[0]:
+    user = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    if ":" in user or (user and scheme in {"http", "https"}):  # there a name alone may be a token
         raise InvalidInput(
             f"the {scheme} URL holds a password, and would be kept for ever; give one without, and credentials by the "
             "environment or in storage_options"

@@ -235,6 +235,12 @@ def repro(
         list[str] | None,
         typer.Option(metavar="RUN", help="Run the command behind -- as a new run with the inputs of this one."),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH", help="With --again: what to log once the command has ended well."
+        ),
+    ] = None,
     expect: Annotated[
         str | None,
         typer.Option(metavar="REF", help="With --again: exit with 1 unless this version came out the same."),
@@ -251,10 +257,10 @@ def repro(
     asked = [one for one in (patch, packages, again or None) if one is not None]
     if len(asked) > 1 or (asked and (depth is not None or start is not None or force)):
         raise InvalidInput("--patch, --packages and --again go by themselves")
-    if expect is not None and not again:
-        raise InvalidInput("--expect goes with --again")
+    if (expect is not None or log) and not again:
+        raise InvalidInput("--expect and --log go with --again")
     if again:
-        _repeat(call, again, what or [], expect)
+        _repeat(call, again, what or [], log or [], expect)
     elif patch is not None or packages is not None:
         if what:
             raise InvalidInput("--patch and --packages take a run and nothing else")
@@ -271,15 +277,17 @@ def repro(
             print_script(call.screen, store.repro(whole, depth=depth, start=start, force=force))
 
 
-def _repeat(call: Invocation, runs: list[str], command: list[str], expect: str | None) -> None:
+def _repeat(call: Invocation, runs: list[str], command: list[str], log: list[str], expect: str | None) -> None:
     from .repeating import names_of, repeat, report, report_moves
+    from .running import product_of
 
     if not command:
         raise InvalidInput("--again needs a command: `art repro --again RUN -- python train.py`")
+    products = list(map(product_of, log))
     with call.open() as store:
         wanted = None if expect is None else call.resolve(store, expect).id
         before = names_of(store, runs)
-        code, found = repeat(store, runs, command)
+        code, found = repeat(call, store, runs, command, products)
         report(call.screen, found)
         report_moves(call.screen, before, names_of(store, runs))
     if code:

@@ -18,17 +18,21 @@ if TYPE_CHECKING:
     from ..lineage.answers.repro_again import Verdict
     from ..lineage.capture import Capture
     from ..store import Store
+    from .invocation import Invocation
+    from .running import Product
 
 __all__ = ["names_of", "print_packages", "print_patch", "print_script", "repeat", "report", "report_moves"]
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 
 
-def repeat(store: Store, runs: Sequence[str], command: Sequence[str]) -> tuple[int, list[Verdict]]:
+def repeat(
+    call: Invocation, store: Store, runs: Sequence[str], command: Sequence[str], products: Sequence[Product]
+) -> tuple[int, list[Verdict]]:
     """Run a command as a new run that has the inputs and the words of others, and compare what it made.
 
     Returns the command's exit code, and the verdicts, of which there are none where it is not 0. Raises NotFound where
-    there is no such run or program, or an input is deleted.
+    there is no such run or program, an input is deleted, or something that is to be logged was not made.
     """
     from dataclasses import replace
 
@@ -37,6 +41,7 @@ def repeat(store: Store, runs: Sequence[str], command: Sequence[str]) -> tuple[i
     from ..lineage.outcome import outcome_of
     from ..lineage.run import start_run
     from .child import run_program, shell_code
+    from .running import log_products
 
     records = [store.ledger.get(one) for one in runs]
     first = records[0]
@@ -54,6 +59,8 @@ def repeat(store: Store, runs: Sequence[str], command: Sequence[str]) -> tuple[i
     try:
         give_inputs(store.ledger, run.id, runs)
         status = run_program(command, child_environment(replace(store.settings, project=first.project), run.id))
+        if status == 0:
+            log_products(call, store, run, products)
     except BaseException as error:
         code, state, reason = outcome_of(error)
         run.end_quietly(code, state=state, reason=reason)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..lineage.run import Run
     from ..store import Store
 
-__all__ = ["register"]
+__all__ = ["Product", "log_products", "product_of", "register"]
 
 HOURS, MOST = 24.0, 24.0 * 366  # that a run may be silent between its steps
 ABSENT, REFUSED = 127, 126  # what shells say of a command that is not there, and of one that is none
@@ -117,13 +117,13 @@ def run(
 
     words: dict[str, Any] = {"name": name, "job_type": job_type, "group": group, "tags": tag or ()}
     words["config"] = parse_metadata(config or (), "config")
-    plan = Plan(words, tuple(use or ()), tuple(map(_product, log or ())), type_)
+    plan = Plan(words, tuple(use or ()), tuple(map(product_of, log or ())), type_)
     code = _start(call, plan, timeout) if start else _run(call, plan, given)
     if code:
         raise typer.Exit(code)
 
 
-def _product(text: str) -> Product:
+def product_of(text: str) -> Product:
     """Read NAME=PATH; InvalidName for a name under which nothing can be logged."""
     from ..artifacts.ref import check_name
 
@@ -151,12 +151,12 @@ def _run(call: Invocation, plan: Plan, command: Sequence[str]) -> int:
     if mode_here() == DISABLED:
         return _execute(call, command, child_environment(call.settings(), DISABLED))[0]
     with call.open_or_create() as store:
-        run = _begin(call, store, plan, _capture(command))
+        run = _begin(call, store, plan, _capture(command, _promised(plan)))
         try:
             for ref in plan.use:
                 run.use_artifact(ref)
             code, reason, signalled = _execute(call, command, child_environment(store.settings, run.id))
-            logged = _log(call, store, run, plan) if code == 0 else []
+            logged = log_products(call, store, run, plan.products, plan.type) if code == 0 else []
         except BaseException as error:
             from ..lineage.outcome import outcome_of
 
@@ -189,20 +189,29 @@ def _execute(call: Invocation, command: Sequence[str], environment: dict[str, st
     return code, f"exit code {code}" if code else None, False
 
 
-def _log(call: Invocation, store: Store, run: Run, plan: Plan) -> list[str]:
+def _promised(plan: Plan) -> Captured:
+    """Return what a run remembers of what is to be logged: who repeats it has to log that, too."""
+    from ..lineage.capture import Captured
+
+    return Captured({"logs": {one.name: str(one.path) for one in plan.products}} if plan.products else {})
+
+
+def log_products(
+    call: Invocation, store: Store, run: Run, products: Sequence[Product], type_: str | None = None
+) -> list[str]:
     """Log what a program made, all or nothing of it if something is not there; return what became of it."""
     from ..lineage.run import draft_of
     from .intake import TYPE
 
-    for one in plan.products:
+    for one in products:
         if not one.path.exists():
             raise NotFound(
                 f"{one.path} does not exist, though the command ended well: nothing is logged (--log {one.name})"
             )
     refs = []
-    for one in plan.products:
+    for one in products:
         known = store.catalog.type_of(run.project, one.name)
-        draft = draft_of(one.path, one.name, plan.type or known or TYPE)
+        draft = draft_of(one.path, one.name, type_ or known or TYPE)
         with call.watched(store, *draft.take_draft().totals()):
             refs.append(run.log_artifact(draft).ref)
     return refs

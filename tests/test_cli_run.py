@@ -371,3 +371,17 @@ def test_json_of_runs_names_the_run_that_another_began_in(home):
     listed = subprocess.run([*ART, "runs", "--json"], check=True, capture_output=True, timeout=60)
     second, first = json.loads(listed.stdout)["runs"]
     assert second["code"]["parent"] == first["id"]
+
+
+@pytest.mark.slow
+def test_what_was_logged_for_a_program_is_logged_again_when_it_is_repeated(home, art_here):
+    code, _, err = call(art_here, "--use", "raw", "--log", "words=o ut", "--", "sh", "-c", "echo 3 >'o ut'")
+    assert code == 0, err
+    code, script, _ = art_here("repro", "words:v0", "--force")
+    assert code == 0
+    assert "--log words='o ut' " in script
+    here = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
+    (home / "again.sh").write_text(script, encoding="utf-8")
+    done = subprocess.run(["sh", str(home / "again.sh")], env=here, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split("\t")[:2]) == (0, ["p/words:v0", "the same"]), done.stderr
+    assert len(runs(home)) == 2

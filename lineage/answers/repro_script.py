@@ -213,6 +213,8 @@ class _Writer:
             before = command[at - 1] if at and command[at - 1].startswith("-") else ""
             words.append(self._word(one, before, root))
         repeats = " ".join(f"--again {shlex.quote(one.id)}" for one in step.runs)
+        for name, path in _logs(step.runs):
+            repeats += f" --log {shlex.quote(name)}={self._word(path, '--log', root)}"
         if self._plan.wanted.id in {one.id for one in step.outputs}:
             repeats += f" --expect {shlex.quote(self._plan.wanted.ref)}"
         yield f"art repro {repeats} -- {' '.join(words)}"
@@ -257,6 +259,14 @@ class _Writer:
             return f"say {_quoted(f'{what}; {instead}')}"
         self.stops.append(f"{self._title}: {what}")
         return f"stop {_quoted(f'{what}; `art repro --force` goes on: {instead}')}"
+
+
+def _logs(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:
+    """Yield what was logged when a program had ended, by somebody else than the program: name and path."""
+    for run in runs:
+        logs = run.code.get("logs")
+        if isinstance(logs, dict):
+            yield from ((name, path) for name, path in logs.items() if isinstance(path, str))
 
 
 def _unrepeatable(run: RunRecord) -> str | None:

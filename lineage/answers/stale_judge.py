@@ -177,14 +177,15 @@ class Judge:
         circle = self._circle_of(collection)
         if circle not in self._heirs:
             those = [one for one in self._newest if self._circle_of(one) == circle]
-            self._heirs[circle] = self._heirs_of({one: 1 << at for at, one in enumerate(those)})
+            self._heirs[circle] = self._heirs_of(circle, {one: 1 << at for at, one in enumerate(those)})
         bits, heirs = self._heirs[circle]
         return bool(bits[collection] & heirs.get(version, 0))
 
-    def _heirs_of(self, bits: Mapping[int, int]) -> tuple[Mapping[int, int], Mapping[int, int]]:
+    def _heirs_of(self, circle: int, bits: Mapping[int, int]) -> tuple[Mapping[int, int], Mapping[int, int]]:
         """Return, with the bits, those of the collections whose newest version is a version or came of it.
 
         All collections of a circle are asked at once, against the order of production: a set of them is one number.
+        The ways lead through collections of which nothing lives, too: those have no bit.
         """
         heirs: dict[int, int] = defaultdict(int)
         queue: list[tuple[int, int]] = []
@@ -199,7 +200,7 @@ class Judge:
             handed = heirs[version]
             for run in self._made.get(version, ()):
                 for collection, same in self._used.get(run, {}).items():
-                    for one in same if collection in bits else ():
+                    for one in same if self._circle_of(collection) == circle else ():
                         if heirs[one.id] | handed != heirs[one.id]:
                             heirs[one.id] |= handed
                             if one.id not in waiting:

@@ -34,7 +34,7 @@ def local_path(url: str) -> Path:
     parts = urlsplit(url)
     if parts.netloc not in {"", "localhost"}:
         raise InvalidInput(f"a file URL names a path of this machine: file:///path, not {url}")
-    return Path(unquote(parts.path)).absolute()
+    return Path(unquote(parts.path, errors="surrogateescape")).absolute()
 
 
 def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> Backend:

@@ -102,6 +102,8 @@ class _Disk(Outside):
         found = os.stat(local_path(url))
         if stat.S_ISDIR(found.st_mode):
             raise FileNotFoundError(url)  # as an object it is not there
+        if not stat.S_ISREG(found.st_mode):
+            raise InvalidInput(f"{url} is neither a file nor a folder")
         return Seen(found.st_size)
 
     def open(self, url: str, wanted: Seen, start: int = 0) -> Stream:  # noqa: ARG002 - nothing can be asked for

@@ -11,12 +11,14 @@ from typing import Any
 from aiohttp import ClientError, ClientTimeout
 from fsspec.asyn import sync
 
+from ..errors import StoreUnavailable
 from .diagnosis import diagnose
 from .outside import Outside, Seen, Stream, bare, total
 
 __all__ = ["Web"]
 
 _PART = 1 << 20  # bytes handed on at once
+_OBJECT = {200, 203, 206}  # with which an object comes
 CONNECT, SILENCE = 10.0, 60.0  # seconds after which a server is given up that is not reached, or says nothing
 
 
@@ -42,6 +44,10 @@ class Web(Outside):
         if start and wanted.etag is not None:
             headers["If-Range"] = wanted.etag if wanted.etag.startswith("W/") else f'"{wanted.etag}"'
         answer = self._ask("get", url, headers)
+        came = answer.headers.get("Content-Range", "")
+        if answer.status == 206 and not came.startswith(f"bytes {start}-"):
+            self._files.loop.call_soon_threadsafe(answer.close)
+            raise StoreUnavailable(f"cannot read {url}: it was asked for from byte {start:,} on, and sent {came}")
         parts = self._drain(answer, start if answer.status != 206 else 0)
         return Stream(self._told(answer), parts, lambda: self._files.loop.call_soon_threadsafe(answer.close))
 
@@ -62,6 +68,9 @@ class Web(Outside):
             except BaseException:
                 answer.close()
                 raise
+            if answer.status not in _OBJECT:
+                answer.close()
+                raise StoreUnavailable(f"cannot read {url}: the server answers {answer.status} {answer.reason}")
             return answer
 
         return sync(self._files.loop, ask)

@@ -135,6 +135,17 @@ def test_a_newer_version_that_came_of_this_one_does_not_count(worlds):
     assert stale(worlds, "model:v1") == ["model:v1: data:v1<v2"], "that came of nothing"
 
 
+def test_a_newer_version_is_known_to_have_come_of_this_one_though_all_of_a_collection_between_is_deleted(worlds):
+    """data:v0 → model:v0 → labels:v0 (deleted, and the only one) → data:v1."""
+    worlds.log("data", "d0")
+    made(worlds, "model", "m0", "data:v0")
+    labels = made(worlds, "labels", "l0", "model:v0")
+    made(worlds, "data", "d1", "labels:v0")
+    assert stale(worlds) == []
+    worlds.delete(labels)
+    assert stale(worlds, "model:v0") == []
+
+
 def test_circles_and_runs_that_used_what_they_made_come_to_an_end(worlds):
     worlds.log("a", "0")
     worlds.log("b", "0")
