@@ -91,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     gc.set_threshold(100_000)  # most of a short call is imports, which make no garbage
     if "_ART_COMPLETE" in os.environ:  # the shell asks what could come next
         app(prog_name="art")
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # whoever started this closed it
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - it stays open to the end
     screen = _screen()
     warnings.showwarning = lambda message, *_args, **_more: screen.note(str(message))
     code = execute(sys.argv[1:] if arguments is None else arguments, screen)

@@ -71,8 +71,13 @@ _exported: list[str] = []  # ids of the runs of this process that its children j
 
 
 def inherited_run() -> str | None:
-    """Return the id of the run that a parent process asked this one to join; None where that is recorded nowhere."""
-    given = os.environ.get(RUN_VARIABLE)
+    """Return the id of the run that a parent process asked this one to join; None where that is recorded nowhere.
+
+    Raises InvalidInput for what cannot be one.
+    """
+    given = os.environ.get(RUN_VARIABLE, "")
+    if not given.isprintable():  # which what is not UTF-8 is not, either
+        raise InvalidInput(f"{RUN_VARIABLE} is {given!r}, which is no id of a run")
     return None if given in _exported or given == DISABLED else given or None
 
 

@@ -151,7 +151,9 @@ def _open_run(settings: Settings, mode: str, *, given: str | None, create: bool,
         settings, create = _offline(settings), True
     store = _store(settings, create=create)
     joined = inherited_run()
-    if joined is not None and words.get("id") in {None, joined}:
+    if joined is not None and store.ledger.get(joined).is_over:  # what comes later is no part of it
+        _say(f"run {joined} has ended; this process has a run of its own")
+    elif joined is not None and words.get("id") in {None, joined}:
         return join_run(store, joined, **{one: value for one, value in words.items() if one not in {"id", "resume"}})
     rendezvous = rendezvous_here()
     facts = _facts(joined, None if rendezvous is None else rendezvous.rank)

@@ -242,10 +242,12 @@ class Store(Keeping, Signing, Tracing):
         tags: str | Iterable[str] = (),
         project: str | None = None,
         also: Also | None = None,
+        quiet: bool = False,
     ) -> Artifact:
         """Log a draft outside any run and return it as a version; `Run.log_artifact` records who made it, too.
 
-        Equal content in one collection is one version: the one that exists is returned, and `latest` moves to it.
+        Equal content in one collection is one version: the one that exists is returned, and `latest` moves to it. With
+        `quiet` neither `latest` nor another alias moves, unless the collection has no version yet.
         """
         proposal = Proposal(
             project=project or self.project,
@@ -256,6 +258,7 @@ class Store(Keeping, Signing, Tracing):
             metadata=dict(artifact.metadata),
             aliases=[*artifact.aliases, *listed(aliases)],
             tags=[*artifact.tags, *listed(tags)],
+            quiet=quiet,
         )
         outcome = commit_draft(
             self.catalog, proposal, also, self.progress(f"log {artifact.collection}"), self.stat_cache

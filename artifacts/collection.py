@@ -66,6 +66,7 @@ class NewVersion(NamedTuple):
     metadata: Mapping[str, Any]
     base: bytes | None = None  # root of the version it was made from, whose unchanged pages it relies on unseen
     references: Sequence[ExternalRecord] = ()  # the places of its external entries
+    quiet: bool = False  # `latest` and aliases stay where they are: of what is only made again
 
 
 def make_project(tx: Transaction, name: str) -> int:
@@ -130,6 +131,7 @@ def settle_version(
 ) -> tuple[int, bool]:
     """Give content its number, or find the version that already has it; move `latest` and the aliases to it.
 
+    A quiet one moves none, unless the collection has no `latest` yet.
     Returns the version's row id and whether it is new. The caller has made the packs live in this transaction.
     Raises Conflict where the base was purged.
     """
@@ -159,7 +161,8 @@ def settle_version(
             data["references"] = [one.to_json() for one in new.references]
         tx.record("version.logged", collection.subject, data)
         row = tx.execute(same).one()
-    for alias in dict.fromkeys([LATEST, *aliases]):
+    quiet = new.quiet and _meant(tx, collection, LATEST) is not None
+    for alias in () if quiet else dict.fromkeys([LATEST, *aliases]):
         move_alias(tx, collection, alias, row.number)
     return int(row.id), is_new
 

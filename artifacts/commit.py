@@ -44,6 +44,7 @@ class Proposal:
     metadata: dict[str, Any] = field(default_factory=dict)
     aliases: Sequence[str] = ()
     tags: Sequence[str] = ()
+    quiet: bool = False  # no alias moves to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _try(
         session.flush()
         references = tally.records() if draft.base is None else _references(catalog, draft, root)
         words = proposal.description, proposal.metadata
-        new = NewVersion(root.digest, root.size, root.entries, *words, draft.base, references)
+        new = NewVersion(root.digest, root.size, root.entries, *words, draft.base, references, proposal.quiet)
         version, is_new = catalog.log(
             proposal.project, proposal.name, proposal.type, new, session, proposal.aliases, proposal.tags, also
         )

@@ -44,7 +44,8 @@ _LIKE_VERSION = re.compile(r"[vV]?([0-9]+)")
 _HEX = re.compile(r"[0-9a-f]{8,64}")
 _TIME = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[Tt](?P<clock>[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.(?P<fraction>[0-9]+))?(?P<zone>[Zz]|[+-][0-9]{2}:[0-9]{2}))?"
+    r"(?:[Tt ](?P<clock>[0-9]{2}:[0-9]{2})(?P<seconds>:[0-9]{2}(?:\.(?P<fraction>[0-9]+))?)?"
+    r"(?P<zone>[Zz]| UTC|[+-][0-9]{2}:[0-9]{2})?)?"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -110,7 +111,8 @@ def check_tag(text: str) -> None:
 def parse_time(text: str) -> int:
     """Read an RFC 3339 time, or a date (its last microsecond, UTC), as microseconds since the epoch.
 
-    Digits past the microsecond are cut. Raises InvalidName when it is neither, or names no real moment.
+    Without a zone it is UTC; seconds may be left out, and digits past the microsecond are cut. Raises InvalidName when
+    it is neither, or names no real moment.
 
     >>> parse_time("1970-01-01T00:00:01Z"), parse_time("1970-01-01")
     (1000000, 86399999999)
@@ -123,8 +125,9 @@ def parse_time(text: str) -> int:
             moment = datetime.fromisoformat(f"{parts['date']}T23:59:59.999999+00:00")
         else:
             fraction = (parts["fraction"] or "")[:6].ljust(6, "0")
-            zone = parts["zone"].upper().replace("Z", "+00:00")
-            moment = datetime.fromisoformat(f"{parts['date']}T{parts['clock']}.{fraction}{zone}").astimezone(UTC)
+            zone = parts["zone"] if parts["zone"] and parts["zone"][0] in "+-" else "+00:00"
+            clock = parts["clock"] + (parts["seconds"] or ":00")[:3]
+            moment = datetime.fromisoformat(f"{parts['date']}T{clock}.{fraction}{zone}").astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidName(f"{text!r} names no real moment: {error}") from None
     return (moment - _EPOCH) // _MICROSECOND

@@ -237,9 +237,7 @@ def repro(
     ] = None,
     log: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=PATH", help="With --again: what to log once the command has ended well."
-        ),
+        typer.Option(metavar="NAME=PATH", help="With --again: what to log once the command has ended well."),
     ] = None,
     expect: Annotated[
         str | None,

@@ -17,6 +17,7 @@ import typer
 
 from ..display import Screen, count_of
 from .invocation import AsJson, invocation
+from .output import Output, onto
 
 if TYPE_CHECKING:
     from ..lineage.exchange.importing import Imported
@@ -89,17 +90,13 @@ def provenance(
     ref: Annotated[
         str, typer.Argument(metavar="REF", help=r"\[project/]name[:version-or-alias]; without a version: latest.")
     ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file instead.")
-    ] = None,
+    output: Output = None,
 ) -> None:
     """Say how a version came to be, as an in-toto statement with SLSA provenance, for what signs and checks such."""
     call = invocation(context)
     with call.open() as store:
         found = store.provenance(call.resolve(store, ref).ref)
-    text = json.dumps(found, indent=2).encode() + b"\n"
-    if output is None:
-        call.screen.raw([text])
-    else:
-        output.write_bytes(text)
+    with onto(call.screen, output) as screen:
+        screen.raw([json.dumps(found, indent=2).encode() + b"\n"])
+    if output is not None:
         call.screen.note(f"wrote {output}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,7 +15,7 @@ from ..artifacts.artifact import Artifact
 from ..artifacts.commit import Outcome, Proposal, commit_draft
 from ..artifacts.ref import Ref, check_alias, check_tag
 from ..display import Screen, count_of
-from ..environment import captures_nothing, inherited_run
+from ..environment import captures_nothing
 from ..lineage.printing import print_size
 from ..storage.errors import InvalidInput, InvalidName, NotFound
 from .invocation import Invocation
@@ -107,12 +107,13 @@ def log_path(call: Invocation, store: Store, request: Request) -> Outcome:
         tags=request.tags,
     )
     with call.watched(store, *content.totals()):
-        if request.use or inherited_run() is not None:
-            return _log_as_run(store, proposal, request.use)
+        joined = call.joined(store)
+        if request.use or joined is not None:
+            return _log_as_run(store, proposal, request.use, joined)
         return commit_draft(store.catalog, proposal, None, store.progress(f"log {target.name}"), store.stat_cache)
 
 
-def _log_as_run(store: Store, proposal: Proposal, inputs: Sequence[str]) -> Outcome:
+def _log_as_run(store: Store, proposal: Proposal, inputs: Sequence[str], joined: str | None) -> Outcome:
     from ..lineage.capture import Capture
     from ..lineage.opening import join_run
     from ..lineage.run import start_run
@@ -120,8 +121,7 @@ def _log_as_run(store: Store, proposal: Proposal, inputs: Sequence[str]) -> Outc
     for ref in inputs:
         store.resolve(ref)  # before there is a run: a slip of the keyboard leaves none behind
     capture = Capture.none() if captures_nothing() else None
-    joined = inherited_run()  # a program that is in a run has its run log what it logs
-    with (
+    with (  # a program that is in a run has its run log what it logs
         join_run(store, joined)
         if joined is not None
         else start_run(store, proposal.project, job_type="log", capture=capture)
@@ -129,6 +129,7 @@ def _log_as_run(store: Store, proposal: Proposal, inputs: Sequence[str]) -> Outc
         for ref in inputs:
             run.use_artifact(ref)
         also: Also = store.ledger.produced(run.id, proposal.metadata, lambda: None)
+        proposal = replace(proposal, quiet=run.repeats)
         return commit_draft(store.catalog, proposal, also, store.progress(f"log {proposal.name}"), store.stat_cache)
 
 

@@ -81,6 +81,16 @@ class Invocation:
             finally:
                 store.watch = None
 
+    def joined(self, store: Store) -> str | None:
+        """Return the run that this call is part of by its environment; one that has ended is said and passed over."""
+        from ..environment import inherited_run
+
+        run = inherited_run()
+        if run is None or not store.ledger.get(run).is_over:
+            return run
+        self.screen.note(f"run {run} has ended: this is no part of it (LINEART_RUN_ID)")
+        return None
+
     def resolve(self, store: Store, ref: str | Ref) -> VersionRecord:
         """Return the version that a ref means, and say so where a bare name was found in another project."""
         from ..artifacts.ref import Ref, fold_name

@@ -124,6 +124,8 @@ def history(
         return
     with call.open() as store:
         events = store.history(str(Ref(meant.project, meant.name)), meant.alias)
+        if meant.alias is not None and not events:  # it never meant anything: this says what there is instead
+            store.resolve(meant)
     if meant.version is not None:
         events = [one for one in events if concerns(one, meant.version)]
     if as_json:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["names_of", "print_packages", "print_patch", "print_script", "repeat", "report", "report_moves"]
 
+_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # lone surrogates of which Python made no byte
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 
 
@@ -153,5 +154,9 @@ def print_packages(screen: Screen, store: Store, run: str) -> None:
 
 
 def print_script(screen: Screen, script: str) -> None:
-    """Print a script as it is: what is within quotes must not be escaped once more."""
-    screen.raw([script.encode(errors="backslashreplace")])
+    """Print a script as it is: what is within quotes must not be escaped once more.
+
+    What was no UTF-8 when it was recorded becomes the bytes that it was (PEP 383).
+    """
+    visible = _NO_BYTE.sub(lambda found: f"\\u{ord(found[0]):04x}", script)
+    screen.raw([visible.encode(errors="surrogateescape")])

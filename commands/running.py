@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..storage.errors import InvalidInput, InvalidName, NotFound
+from ..storage.errors import Conflict, InvalidInput, InvalidName, NotFound
 from .invocation import Invocation, invocation
 
 if TYPE_CHECKING:
@@ -149,8 +149,12 @@ def _run(call: Invocation, plan: Plan, command: Sequence[str]) -> int:
 
         check_name("type", plan.type)
     if mode_here() == DISABLED:
-        return _execute(call, command, child_environment(call.settings(), DISABLED))[0]
+        code = _execute(call, command, child_environment(call.settings(), DISABLED))[0]
+        if plan.products:
+            call.screen.note(f"LINEART_MODE is {DISABLED}: nothing is logged")
+        return code
     with call.open_or_create() as store:
+        _require_names(store, plan)
         run = _begin(call, store, plan, _capture(command, _promised(plan)))
         try:
             for ref in plan.use:
@@ -185,7 +189,8 @@ def _execute(call: Invocation, command: Sequence[str], environment: dict[str, st
         return REFUSED, f"{command[0]} cannot be run: {error.strerror}", False
     code = shell_code(status)
     if status < 0:
-        return code, signal.Signals(-status).name, True
+        known = -status in signal.Signals.__members__.values()  # of real-time signals two have a name
+        return code, signal.Signals(-status).name if known else f"signal {-status}", True
     return code, f"exit code {code}" if code else None, False
 
 
@@ -194,6 +199,18 @@ def _promised(plan: Plan) -> Captured:
     from ..lineage.capture import Captured
 
     return Captured({"logs": {one.name: str(one.path) for one in plan.products}} if plan.products else {})
+
+
+def _require_names(store: Store, plan: Plan) -> None:
+    """Raise Conflict where a product cannot be logged under its name, or not as what it is to be."""
+    from ..artifacts.ref import fold_name
+
+    spelled: dict[str, str] = {}
+    for one in plan.products:
+        first = spelled.setdefault(fold_name(one.name), one.name)
+        if first != one.name:
+            raise Conflict(f"--log {one.name} and --log {first} differ only by case")
+        store.catalog.prepare(store.project, one.name, plan.type)
 
 
 def log_products(
@@ -208,10 +225,10 @@ def log_products(
             raise NotFound(
                 f"{one.path} does not exist, though the command ended well: nothing is logged (--log {one.name})"
             )
+    types = [type_ or store.catalog.type_of(run.project, one.name) or TYPE for one in products]
+    drafts = [draft_of(one.path, one.name, kind) for one, kind in zip(products, types, strict=True)]
     refs = []
-    for one in products:
-        known = store.catalog.type_of(run.project, one.name)
-        draft = draft_of(one.path, one.name, type_ or known or TYPE)
+    for draft in drafts:  # all of them can be read by now
         with call.watched(store, *draft.take_draft().totals()):
             refs.append(run.log_artifact(draft).ref)
     return refs

@@ -13,6 +13,7 @@ import typer
 from ..display import Cell, count_of, iso, when
 from ..storage.errors import InvalidInput, NotFound
 from .invocation import AsJson, Invocation, invocation
+from .output import onto
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ def sign(
 ) -> None:
     """Sign a version: its files, and what its run used and made (OpenSSF model signing)."""
     call = invocation(context)
-    with call.open() as store:
+    with call.open() as store, onto(call.screen, output) as file:  # what cannot be written is not signed
         found = store.sign(
             ref,
             private_key=private_key,
@@ -71,7 +72,7 @@ def sign(
             reason=reason,
         )
         if output is not None:
-            output.write_bytes(store.signature_bundle(found))
+            file.raw([store.signature_bundle(found)])
         run = store.logged_by(store.resolve(found.ref))
     if run is not None and run.state == "running":
         call.screen.note(f"run {run.id} has not finished; once it uses more, this signature does not hold: sign again")
@@ -118,11 +119,11 @@ def verify_signature(
             signature=signature,
         )
     if output is not None:
-        output.write_bytes(found.bundle)
+        _write(call, output, found.bundle)
     if provenance is not None:
         if found.provenance is None:
             raise NotFound(f"{found.version.ref}: no run was signed with it in this store, so there is no provenance")
-        provenance.write_bytes(found.provenance)
+        _write(call, provenance, found.provenance)
     if as_json:
         call.screen.document(found.to_json())
         return
@@ -130,6 +131,11 @@ def verify_signature(
     call.screen.pairs(_pairs(found))
     for note in found.notes:
         call.screen.note(note)
+
+
+def _write(call: Invocation, output: Path, data: bytes) -> None:
+    with onto(call.screen, output) as file:
+        file.raw([data])
 
 
 def _password(call: Invocation, key: Path, variable: str | None) -> str:
@@ -153,7 +159,9 @@ def _pairs(found: Verified) -> list[tuple[str, Value]]:
         pairs.append(("recorded", Cell(f"{when(found.time)}, {found.actor}", f"{iso(found.time)}, {found.actor}")))
     rest = found.version.file_count - found.files
     more = f"; {rest:,} more by the digest" if rest > 0 and found.claim is not None else ""
-    pairs.append(("files", Cell(f"{count_of(found.files, 'file')}, all as signed{more}", str(found.files))))
+    pairs.append(
+        ("files", Cell(f"{count_of(found.files, 'file')}, whose digests are those signed{more}", str(found.files)))
+    )
     claim = found.claim
     if claim is None:
         return pairs

@@ -7,6 +7,7 @@ Parse, call, print. What a listing says is in `views.py`, what `log` does in `in
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +30,7 @@ ReadRef = Annotated[
     str, typer.Argument(metavar="REF", help=r"\[project/]name[:version-or-alias]; without a version: latest.")
 ]
 COPY = 1 << 20  # bytes
+_VERSION = re.compile("v[0-9]+")
 _MAKE, _LOOK = "Make and fetch versions", "Look around"
 
 
@@ -83,6 +85,7 @@ def log(
     as_json: AsJson = False,
 ) -> None:
     """Log a file, a folder, or a reference to what is elsewhere, as a version (also: put)."""
+    from ..environment import DISABLED, mode_here
     from .intake import Request, log_path, parse_metadata, report_outcome
 
     call = invocation(context)
@@ -104,6 +107,9 @@ def log(
     )
     if url is None and not os.path.lexists(path):  # before a store is made for it
         raise NotFound(f"{path} does not exist")
+    if mode_here() == DISABLED:
+        call.screen.note(f"LINEART_MODE is {DISABLED}: nothing is logged")
+        return
     with call.open_or_create() as store:
         outcome = log_path(call, store, request)
     report_outcome(call.screen, outcome, request, as_json=as_json)
@@ -129,17 +135,18 @@ def get(
     from ..artifacts.content import Content
     from ..artifacts.logged import require_bytes
     from ..artifacts.ref import Ref
-    from ..environment import inherited_run
     from .views import version_json
 
     call = invocation(context)
     meant = Ref.parse(ref)
+    if dest is not None and _VERSION.fullmatch(str(dest)) and not dest.exists() and not (meant.alias or meant.digest):
+        raise InvalidInput(f"{ref} {dest}: did you mean {ref}:{dest}? A folder of this name is ./{dest}")
     if path is not None and meant.path is not None:
         raise InvalidInput(f"{ref} names a path already; leave out --path")
     prefix = (path if path is not None else meant.path or "").strip("/") or None
     with call.open() as store:
         version = call.resolve(store, meant)
-        run = inherited_run()
+        run = call.joined(store)
         require_bytes(version)
         if run is not None:  # what it fetches, its run has used
             version = store.ledger.use(run, replace(meant, path=None), store.project)

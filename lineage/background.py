@@ -92,6 +92,7 @@ class Background:
         self._lock = threading.Lock()
         self._order = threading.Lock()  # held from the securing to the queue, so that calls of many threads stay apart
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     @property
     def own(self) -> bool:
@@ -102,17 +103,23 @@ class Background:
         """Secure a draft's content, and leave it to the thread to log it by `call`; waits while too many are pending.
 
         Returns False, and does nothing, where the disk takes no copies. Raises SourceChanged where a file is not what
-        was added.
+        was added, Conflict where it was closed meanwhile.
         """
         self._slots.acquire()
         with self._order:
             folder = None
             try:
+                self._require_open()
                 folder = self._staging.new()
                 secured = secure(artifact, folder)
+                upload = Upload(artifact.collection)
+                with self._lock:
+                    self._require_open()
+                    self._uploads.append(upload)
             except BaseException as error:
                 self._release(folder)
                 if isinstance(error, OSError) and not isinstance(error, LineartError):
+                    self._require_open()  # else it is what `close` removed that cannot be written to
                     log.warning(
                         "%s is logged now, not in the background: its files cannot be copied aside (%s); "
                         "LINEART_CACHE_DIR names the folder for that",
@@ -121,9 +128,6 @@ class Background:
                     )
                     return False
                 raise
-            upload = Upload(artifact.collection)
-            with self._lock:
-                self._uploads.append(upload)
             artifact.entrust(upload)
             self._queue.put(_Job(artifact, secured, folder, call, upload))
         self._start()
@@ -146,13 +150,24 @@ class Background:
             self._uploads = [one for one in self._uploads if one not in under_way]
         return next((one.error for one in under_way if one.error is not None and not one.told), None)
 
-    def close(self) -> None:
-        """Let the thread go, and remove what is left of copies; nothing may be under way."""
+    def close(self) -> BaseException | None:
+        """Take nothing more, let the thread go once nothing is under way, and remove what is left of copies.
+
+        Returns what `finish` does.
+        """
+        with self._lock:
+            self._closed = True
+        error = self.finish()
         with self._lock:
             thread, self._thread = self._thread, None
         if thread is not None:
             self._queue.put(None)
         self._staging.close()
+        return error
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Conflict("the run has ended meanwhile, and nothing more is logged in it")
 
     def _start(self) -> None:
         """Let the thread begin, unless it has; where there is none to be had, do the work here and now."""

@@ -29,9 +29,9 @@ class RunHome(Home, Protocol):
         """Where it is, without secrets; None where nothing is recorded."""
 
     def log(
-        self, artifact: Artifact, *, aliases: Iterable[str], tags: Iterable[str], project: str, also: Also
+        self, artifact: Artifact, *, aliases: Iterable[str], tags: Iterable[str], project: str, also: Also, quiet: bool
     ) -> Artifact:
-        """Log a draft, doing `also` in the same transaction, and return it as a version."""
+        """Log a draft, doing `also` in the same transaction, and return it as a version; quiet: no alias moves."""
 
 
 class Described:
@@ -39,6 +39,11 @@ class Described:
 
     _record: RunRecord
     _home: RunHome
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it only makes again what other runs made: then no alias moves to what it logs."""
+        return bool(self._record.code.get("again"))
 
     @property
     def id(self) -> str:

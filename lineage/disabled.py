@@ -108,6 +108,7 @@ class _Nowhere:
         tags: Iterable[str],
         project: str,
         also: Also,  # noqa: ARG002 - there is no transaction
+        quiet: bool,  # noqa: ARG002 - nor any alias
     ) -> Artifact:
         """Take a draft, which stays one; raise what a store would raise for its names."""
         check_project(project)

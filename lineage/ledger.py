@@ -253,7 +253,8 @@ class Ledger:
             known = read_runs(tx.connection, [run])[run]
             if (row.state == RUNNING or _missed(row)) and not taken_over(known.environment, environment):
                 kind = "run.crashed" if outcome == CRASHED else "run.finished"
-                tx.record(kind, subject_of(run), {"id": run, "state": outcome, "exit_code": code}, reason)
+                data = {"id": run, "state": outcome, "exit_code": code}
+                tx.record(kind, subject_of(run), data, kept_words(reason=reason)["reason"])
             return read_runs(tx.connection, [run])[run]
 
         return self._engine.write(work)

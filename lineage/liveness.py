@@ -18,6 +18,7 @@ from typing import Any
 __all__ = ["LOST", "boot", "death_of", "identity", "patience_of", "process_age"]
 
 LOST = 300_000_000  # µs without a heartbeat after which a run is taken for crashed
+_LONGEST = 10 * 366 * 86_400  # s that a run may ask for
 _PROC = Path("/proc")
 _BEGAN = time.monotonic()
 
@@ -25,7 +26,9 @@ _BEGAN = time.monotonic()
 def patience_of(environment: Mapping[str, Any]) -> int:
     """Return the µs for which a run's last heartbeat is believed."""
     asked = environment.get("patience")
-    return max(LOST, int(asked * 1_000_000)) if isinstance(asked, int | float) else LOST
+    if not isinstance(asked, int | float) or not 0 <= asked <= _LONGEST:  # others may have written anything
+        return LOST
+    return max(LOST, int(asked * 1_000_000))
 
 
 def death_of(heartbeat: int, environment: Mapping[str, Any], now: int) -> str | None:

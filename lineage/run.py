@@ -159,7 +159,8 @@ class Run(Described):
     def _log(self, artifact: Artifact, aliases: list[str], tags: list[str]) -> Artifact:
         differs: list[bool] = []
         also = self._home.ledger.produced(self.id, dict(artifact.metadata), lambda: differs.append(True))
-        logged = self._home.log(artifact, aliases=aliases, tags=tags, project=self.project, also=also)
+        quiet = self.repeats
+        logged = self._home.log(artifact, aliases=aliases, tags=tags, project=self.project, also=also, quiet=quiet)
         if differs:
             log.warning(
                 "%s existed already with other metadata, which stays; what was given now is kept with run %s",
@@ -219,9 +220,8 @@ class Run(Described):
         if failure is not None and not exit_code:
             exit_code, state, reason = 1, None, f"logging in the background: {outcome_of(failure)[2]}"
         self._record_end(exit_code, state, reason)
-        failure = self._settled() or failure
         if self._background is not None and self._background.own:
-            self._background.close()
+            failure = self._background.close() or failure
         if failure is not None:
             raise failure
 

@@ -93,6 +93,11 @@ class RunRecord:
         return isinstance(git, dict) and bool(git.get("dirty"))
 
     @property
+    def is_over(self) -> bool:
+        """Whether its end was told; one that was only taken for crashed may come back."""
+        return self.ended is not None and not (self.state == CRASHED and self.exit_code is None)
+
+    @property
     def duration(self) -> int | None:
         """Microseconds from start to end; None while it runs."""
         return None if self.ended is None else self.ended - self.created

@@ -6,7 +6,7 @@ Knows the events `run.started` and `run.updated` and what may stand in them; mus
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from sqlalchemy import select
@@ -195,7 +195,8 @@ def meet(tx: Transaction, project: str, meeting: Meeting, beginning: Beginning) 
     if not is_there:
         begin(tx, chosen, project, beginning)
     elif goes_on:
-        go_on(tx, chosen, beginning)
+        known = read_runs(tx.connection, [chosen])[chosen].tags if rendezvous.rank == 0 and beginning.tags else ()
+        go_on(tx, chosen, replace(beginning, tags=sorted({*known, *beginning.tags})))
     else:
         fill_in(tx, chosen, beginning)
     return chosen, not is_there or goes_on

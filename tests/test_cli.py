@@ -203,9 +203,13 @@ def test_get_prints_the_folder_and_nothing_else(stocked):
 
 
 def test_get_within_a_run_is_recorded(stocked, monkeypatch):
-    run = stocked.ok("runs", "--json").document["runs"][0]["id"]
+    over = stocked.ok("runs", "--json").document["runs"][0]["id"]
+    run = stocked.ok("run", "--start").out.strip()
     monkeypatch.setenv("LINEART_RUN_ID", run)
     stocked.ok("get", "raw:v0/a.txt", "out")
+    monkeypatch.setenv("LINEART_RUN_ID", over)
+    assert f"run {over} has ended" in stocked("get", "raw:v0").err
+    assert over not in [one["id"] for one in stocked.ok("show", "raw:v0", "--json").document["used_by"]]
     monkeypatch.setenv("LINEART_RUN_ID", "nope")
     assert stocked("get", "raw:v0").code == 3
     assert run in [one["id"] for one in stocked.ok("show", "raw:v0", "--json").document["used_by"]]

@@ -244,10 +244,7 @@ def test_a_command_is_run_again_with_the_recorded_inputs_and_its_products_are_co
     again = ["repro", "--again", run, "--expect", "model:v0", "--", sys.executable, "-c", program]
     code, out, err = art(*again, "m0")
     assert (code, out.split("\t")[:2]) == (0, ["p/model:v0", "the same"])
-    assert err.splitlines() == [
-        "art: p/model: best v1 -> v0 meanwhile; `art promote p/model:v1 best` puts it back",
-        "art: p/model: latest v1 -> v0 meanwhile",
-    ]
+    assert err == ""  # no alias moved, though the code gives one
     assert art(*again, "m0", terminal=True)[1] == "p/model:v0 came out the same, bit for bit\n"
     code, out, _ = art(*again, "another", terminal=True)
     assert (code, out) == (1, "p/model:v0 came out different, as model:v2\n")

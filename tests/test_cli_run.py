@@ -88,6 +88,13 @@ def test_a_signal_that_ends_the_program_is_told_as_shells_do(home, art_here):
     assert "SIGKILL" in err
 
 
+def test_a_signal_without_a_name_is_told_by_its_number(home, art_here):
+    code, _, err = call(art_here, command=python("import os; os.kill(os.getpid(), 37)"))
+    assert code == 128 + 37
+    assert only(home).state == "crashed"
+    assert "signal 37" in err
+
+
 def test_an_unknown_input_is_an_error_before_anything_runs(home, art_here):
     code, _, err = call(art_here, "--use", "raw", "--use", "nothing", command=python("open('ran', 'w')"))
     assert code == 3
@@ -102,6 +109,32 @@ def test_a_product_that_is_not_there_fails_the_run_and_nothing_else_is_logged(ho
     assert "gone does not exist, though the command ended well" in err
     assert (only(home).state, only(home).exit_code) == ("failed", 3)
     assert names(home, only(home)) == ([], [])
+
+
+def test_a_product_that_cannot_be_logged_fails_the_run_and_nothing_else_is_logged(home, art_here):
+    code, _, err = call(
+        art_here,
+        "--log",
+        "a=there",
+        "--log",
+        "b=fifo",
+        command=python("import os; open('there', 'w'); os.mkfifo('fifo')"),
+    )
+    assert code == 2
+    assert "neither a file nor a folder" in err
+    assert only(home).state == "failed"
+    assert names(home, only(home)) == ([], [])
+
+
+def test_a_name_that_a_product_cannot_have_is_refused_before_anything_runs(home, art_here):
+    with open("file", "w") as file:
+        file.write("x")
+    art_here("log", "file", "words", "--type", "raw")
+    for given in (("--log", "words=file", "--type", "model"), ("--log", "a=file", "--log", "WORDS=file")):
+        code, _, _ = call(art_here, *given, command=python("open('ran', 'w')"))
+        assert code == 4
+    assert runs(home) == []
+    assert not os.path.exists("ran")
 
 
 @pytest.mark.parametrize("given", ["words", "=out", "words=", "a b=out", "words:v1=out", "q/words=out", "..=out"])
@@ -243,6 +276,25 @@ def started(command, **options):
         text=True,
         **options,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_stream_that_is_closed_is_no_reason_not_to_run(home, number):
+    command = [*ART, "run", "--", "true"]
+    closed = subprocess.run(
+        command, preexec_fn=lambda: os.close(number), stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (closed.returncode, only(home).state) == (0, "finished"), closed.stderr
+
+
+def test_a_run_id_that_is_no_text_is_bad_input(home, art_here, monkeypatch):
+    monkeypatch.setenv("LINEART_RUN_ID", "a\udcff")
+    with open("file", "w") as file:
+        file.write("x")
+    code, _, err = art_here("log", "file", "words")
+    assert code == 2
+    assert "LINEART_RUN_ID" in err
 
 
 @pytest.mark.slow

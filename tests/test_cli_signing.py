@@ -76,7 +76,7 @@ def test_people_see_it_on_a_terminal(art):
     code, out, _ = art("verify-signature", "model", "--public-key", "key.pub", terminal=True)
     assert code == 0
     assert out.splitlines()[0] == "p/model:v0  the signature holds"
-    assert "files      1 file, all as signed" in out
+    assert "files      1 file, whose digests are those signed" in out
     code, out, _ = art("show", "model", terminal=True)
     assert "`art verify-signature model:v0` checks it" in " ".join(out.split())
 
@@ -121,6 +121,26 @@ def test_a_signature_of_the_store_is_written_once_it_holds(art, tmp_path):
     assert not (tmp_path / "wrong.sig").exists()
     assert art("verify-signature", "model", "--public-key", "key.pub", "--output", "second.sig")[0] == 0
     assert (tmp_path / "second.sig").read_bytes() == (tmp_path / "first.sig").read_bytes()
+
+
+def test_nothing_is_signed_where_the_signature_cannot_be_written(art, tmp_path):
+    for where in ("nowhere/model.sig", "."):
+        code, _, err = art("sign", "model", "--private-key", "key.pem", "-o", where)
+        assert code == 2
+        assert f"{where} cannot be written" in err
+    assert art("verify-signature", "model", "--public-key", "key.pub")[0] == 3, "there is none"
+
+
+def test_a_file_that_is_there_is_replaced_whole(art, tmp_path):
+    """Somebody who reads it meanwhile, or a disk that fills up, sees the old or the new one."""
+    for name in ("model.sig", "model.intoto.json"):
+        (tmp_path / name).write_bytes(b"the old one")
+        os.link(tmp_path / name, tmp_path / f"{name}.read")
+    assert art("sign", "model", "--private-key", "key.pem", "-o", "model.sig")[0] == 0
+    assert art("verify-signature", "model", "--public-key", "key.pub", "--provenance", "model.intoto.json")[0] == 0
+    for name in ("model.sig", "model.intoto.json"):
+        assert "payload" in json.loads((tmp_path / name).read_bytes())["dsseEnvelope"]
+        assert (tmp_path / f"{name}.read").read_bytes() == b"the old one"
 
 
 def test_what_was_signed_of_the_run_is_written_as_provenance(art, tmp_path):

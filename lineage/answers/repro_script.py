@@ -26,6 +26,7 @@ __all__ = ["script_of"]
 LISTED = 20  # inputs or outputs of a step that a comment names
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _PYTHON = re.compile(r"(python|pypy)[0-9.]*")
+_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")  # as Python has one (PEP 383)
 _MINOR = re.compile(r"([0-9]+\.[0-9]+)\.")
 _USER = re.compile(rf"(//|:){re.escape(MASK)}@")
 
@@ -87,8 +88,7 @@ def _opening(plan: Plan, store: str, release: str, writer: _Writer) -> Iterator[
     yield _comment(f"sh SCRIPT [FOLDER]: works in a folder of its own, by default {folder}.")
     yield _comment("REPRO_PYTHON=/path/of/a/python sh SCRIPT: with this Python as it is, without making environments.")
     yield "# LINEART_REQUIREMENT: what pip is to install as Lineart in the environments; by default this release."
-    yield "# Every step is recorded as a new run of the same project. What it logs gets the names that the code gives"
-    yield "# it: `latest` moves to it, and so do the aliases that the code gives."
+    yield "# Every step is recorded as a new run of the same project. No alias moves to what it logs, not even latest."
     for one in plan.fetched[:LISTED]:
         yield _comment(f"taken as it is: {one.ref} {Digest(one.digest)}" + _gone(one))
     if len(plan.fetched) > LISTED:
@@ -193,7 +193,7 @@ class _Writer:
 
     def _command(self, step: Step) -> Iterator[str]:
         run = step.runs[0]
-        command = [str(one) for one in run.code["command"]]
+        command = [_given(one) for one in run.code["command"]]
         executable = _text(run.environment.get("executable")) or ""
         beside = posixpath.dirname(executable)
         ours = len(command) > 1 and posixpath.basename(command[1]) in {"art", "lineart"} and "/" in command[1]
@@ -317,6 +317,11 @@ def _listed(what: str, things: Iterable[str]) -> Iterator[str]:
 def _pin(version: VersionRecord) -> str:
     """Return a ref that no alias and no number can turn into other content."""
     return f"{version.project}/{version.collection}@{Digest(version.digest)}"
+
+
+def _given(argument: str) -> str:
+    """Return a recorded argument as Python had it: a byte that was no UTF-8 is recorded as text."""
+    return _BYTE.sub(lambda found: chr(int(found[1], 16)), argument)
 
 
 def _is_below(path: str, root: str) -> bool:

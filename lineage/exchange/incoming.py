@@ -120,7 +120,7 @@ def _object(line: str | bytes) -> dict[str, Any]:
         text = line if isinstance(line, str) else line.decode()
     except UnicodeDecodeError:
         raise InvalidInput("it is not UTF-8") from None
-    return parse(text, "it")
+    return parse(text.removeprefix("\ufeff"), "it")  # which stands before what Windows wrote
 
 
 def _take(batch: Batch, event: Mapping[str, Any], line: int, store: str) -> None:

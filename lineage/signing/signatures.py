@@ -106,7 +106,12 @@ def _digests(data: dict[str, Any], name: str) -> tuple[bytes, ...]:
 
 
 def _fold_signed(connection: Connection, event: Event) -> None:
-    version_row(connection, event.data)  # what is signed is there; the event itself is all that is kept
+    data = event.data
+    version_row(connection, data)  # what is signed is there; the event itself is all that is kept
+    names = data["fingerprint"], data["identity"] or ""
+    if not all(isinstance(one, str) for one in names) or not _digests(data, "signature"):
+        raise ValueError("it says of no signature by whom it is, or where")
+    _digests(data, "provenance")
 
 
 FOLDS: dict[str, Fold] = {SIGNED: _fold_signed}

@@ -147,6 +147,8 @@ def _differences(ledger: Ledger, version: VersionRecord, statement: Statement) -
     claim = statement.claim
     if claim is not None and claim.version != version.ref:
         yield f"the signature is of {shown(claim.version)}"
+    if claim is None and not statement.resources:
+        yield "no file of it, and nothing else, was signed"
     yield from _file_differences(ledger, version, statement)
     if claim is None:
         return

@@ -43,7 +43,7 @@ class World:
         self.catalog = Catalog(self.engine)
         self.ledger = Ledger(self.catalog, clock=lambda: self.time)
 
-    def log_draft(self, artifact: Any, *, aliases: Any, tags: Any, project: str, also: Any) -> Any:
+    def log_draft(self, artifact: Any, *, aliases: Any, tags: Any, project: str, also: Any, quiet: bool = False) -> Any:
         proposal = Proposal(
             project,
             artifact.collection,
@@ -53,6 +53,7 @@ class World:
             dict(artifact.metadata),
             aliases,
             tags,
+            quiet,
         )
         return artifact.settle(commit_draft(self.catalog, proposal, also).version, self.home)
 

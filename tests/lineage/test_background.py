@@ -327,6 +327,37 @@ def test_after_the_end_nothing_more_is_taken(store, gate):
         run.log_artifact(draft("a"), background=True)
 
 
+def test_what_comes_while_the_run_ends_is_refused_and_not_lost_without_a_word(store, gate, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    late = Artifact("late")
+    late.add_file(tmp_path / "file")
+    copying, over, said = threading.Event(), threading.Event(), []
+
+    def slow(artifact, folder):
+        copying.set()
+        assert over.wait(20)
+        return secure(artifact, folder)
+
+    def log_late():
+        with pytest.raises(Conflict, match="has ended") as caught:
+            run.log_artifact(late, background=True)
+        said.append(caught.value)
+
+    run = start(gate)
+    gate.open.set()
+    run.log_artifact(draft("first"), background=True)
+    monkeypatch.setattr("lineart.lineage.background.secure", slow)
+    thread = threading.Thread(target=log_late)
+    thread.start()
+    assert copying.wait(20)
+    run.finish()
+    over.set()
+    thread.join(20)
+    assert len(said) == 1
+    assert gate.begun == ["model"]
+    assert staged(tmp_path) == []
+
+
 # Copies
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from sqlalchemy import select
 
 from lineart.artifacts.ref import Ref
 from lineart.lineage.capture import Captured, chunks_named
@@ -12,6 +13,7 @@ from lineart.lineage.edges import edges_of
 from lineart.lineage.ledger import LOST, Ledger, new_run_id
 from lineart.lineage.runs import FOLDS
 from lineart.lineage.values import Changes
+from lineart.storage import tables as storage_tables
 from lineart.storage.database import Database
 from lineart.storage.errors import Conflict, InvalidInput, InvalidName, NotFound
 
@@ -68,6 +70,15 @@ def test_bad_words_are_refused_before_anything_is_recorded(world):
     with pytest.raises(InvalidName):
         world.ledger.start("p/q/r")
     assert world.ledger.list() == []
+
+
+def test_a_reason_that_no_database_takes_as_it_is_ends_a_run_all_the_same(worlds):
+    run = worlds.ledger.start("p").id
+    worlds.ledger.finish(run, 1, reason="FileNotFoundError: b\udcff.txt\0")
+    assert worlds.ledger.get(run).state == "failed"
+    ends = select(storage_tables.event.c.reason).where(storage_tables.event.c.kind == "run.finished")
+    said = worlds.engine.database.read(lambda connection: connection.execute(ends).scalars().all())
+    assert said == ["FileNotFoundError: b\\udcff.txt\\0"]
 
 
 def test_runs_are_listed_newest_first(world):

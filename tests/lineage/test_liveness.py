@@ -69,6 +69,8 @@ def test_a_silence_is_believed_for_five_minutes_or_as_long_as_was_said():
     assert death_of(NOW - LOST - 1, {}, NOW) == "no heartbeat for 300 s"
     assert death_of(NOW - LOST - 1, {"patience": 600}, NOW) is None
     assert patience_of({"patience": 1}) == patience_of({"patience": "x"}) == LOST
+    for odd in (float("nan"), float("inf"), -float("inf"), 1e308, 10**400, True):
+        assert patience_of({"patience": odd}) == LOST
 
 
 def test_the_age_of_this_process_is_some_seconds():

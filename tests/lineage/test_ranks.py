@@ -133,6 +133,12 @@ def test_all_ranks_are_in_one_run_and_rank_0_ends_it(worlds):
     assert kept.environment == {"rank": 0}
 
 
+def test_tags_of_all_ranks_are_kept_whoever_comes_first(worlds):
+    for order in ((1, 0, 2), (0, 1, 2), (2, 1, 0)):
+        ranks = [meet(worlds, rank, key=str(order), tags=[f"of{rank}", "all"]) for rank in order]
+        assert worlds.ledger.get(ranks[0].id).tags == ("all", "of0", "of1", "of2")
+
+
 def test_where_rank_0_never_comes_the_first_ends_it(world):
     first, second = meet(world, 1), meet(world, 2)
     second.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import io
 import os
 import random
 import shlex
@@ -16,6 +17,8 @@ import pytest
 import lineart
 import lineart.lineage.answers.repro_again as again_module
 from lineart.artifacts.ref import Ref
+from lineart.commands.repeating import print_script
+from lineart.display import Screen
 from lineart.lineage.answers.repro import packages_of, patch_of, plan_of
 from lineart.lineage.answers.repro_again import give_inputs, verdicts
 from lineart.lineage.answers.repro_script import script_of
@@ -352,6 +355,25 @@ def test_hostile_records_are_never_run(world, tmp_path, seed, shell):
     assert not [path for path in tmp_path.rglob("*TRAP*") if path.is_file()]
     if "\nart " in text:
         assert "/art" in log.read_text(), "it went through"
+
+
+@pytest.mark.parametrize("shell", [one for one in ("dash", "bash") if shutil.which(one)])
+def test_arguments_that_are_no_utf_8_come_back_byte_for_byte(world, tmp_path, shell):
+    """As Python hands them over (PEP 383); a lone surrogate of another kind, which is no byte, is written visibly."""
+    given = [b"caf\xe9.txt", b"\xe9", b"\xf0\x9f", b"\xff'\xc3"]
+    command = ["python", *(os.fsdecode(one) for one in given), "\ud800"]
+    made(world, "model", "0", captured=Captured(code(command), environment()))
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    print_script(Screen(out, io.StringIO(), 0), script(world, "model"))
+    line = next(one for one in out.buffer.getvalue().split(b"\n") if one.startswith(b"art repro --again"))
+    found = subprocess.run(
+        [shutil.which(shell), "-s"],
+        input=b'art() { for one; do printf "%s\\0" "$one"; done; }\n' + line + b"\n",
+        env={"python": "PYTHON", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        check=True,
+    ).stdout.split(b"\0")
+    assert found[found.index(b"PYTHON") + 1 :] == [*given, b"\\ud800", b""]
 
 
 # Repeating

@@ -153,7 +153,8 @@ with lineart.init(id="outer"):
     with lineart.init(id="inner") as run:
         assert lineart.run is run
     lineart.init(id="second").finish()
-lineart.init(id="after").finish()
+store = lineart.open()
+store.ledger.start(store.project, id="after")
 import os
 os.environ["LINEART_RUN_ID"] = "after"
 joined = lineart.init()
@@ -161,12 +162,19 @@ assert joined.id == "after" and not joined.owned
 joined.finish()
 assert lineart.init(id="after").owned is False
 lineart.init(id="own").finish()
+store.ledger.finish("after")
+late = lineart.init()
+assert late.id != "after" and late.owned
+late.finish()
 """
     done = python(code, {**environment, "LINEART_CAPTURE": "none"})
     assert done.returncode == 0, done.stderr
+    assert "run after has ended; this process has a run of its own" in done.stderr
     with lineart.open(tmp_path / "store") as store:
-        parents = {one.id: one.code.get("parent") for one in store.runs()}
+        late, *others = store.runs()
+    parents = {one.id: one.code.get("parent") for one in others}
     assert parents == {"outer": None, "inner": "outer", "second": "outer", "after": None, "own": "after"}
+    assert late.code["parent"] == "after"
 
 
 NOTEBOOK = """

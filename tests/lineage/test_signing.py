@@ -553,6 +553,27 @@ def test_a_signature_survives_the_loss_of_the_database(tmp_path):
         assert believed(store).time == made.time
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"signature": ["x"]},
+        {"signature": "x"},
+        {"signature": []},
+        {"signature": 5},
+        {"provenance": [5]},
+        {"fingerprint": 5},
+        {"identity": ["ana"]},
+    ],
+)
+def test_an_event_that_is_no_signature_does_not_come_in(store, wrong):
+    """Whoever can write to the bucket may forge events; readers, and collections, rely on what was let in."""
+    by_key(store)
+    data = next(one for one in store.engine.journal.events() if one.kind == "version.signed").data
+    with pytest.raises((LineartError, ValueError, TypeError, AttributeError)):
+        store.engine.write(lambda tx: tx.record("version.signed", "p/model", {**data, **wrong}))
+    assert believed(store).notes == ()
+
+
 def test_the_history_says_who_signed_and_why(store):
     made = by_key(store, reason="release 1.0")
     event = store.history("model")[-1]
@@ -650,6 +671,21 @@ def test_a_signature_that_the_formats_own_signer_made_of_a_download_holds(store,
     signing.Config().use_elliptic_key_signer(private_key=tmp_path / "key.pem").sign(folder, tmp_path / "sha.sig")
     with pytest.raises(InvalidInput, match="by 'sha256'"):
         believed(store, signature=tmp_path / "sha.sig")
+
+
+def test_a_signature_over_no_file_of_a_version_and_nothing_else_does_not_hold(store):
+    """Another tool may sign a folder and pass over all in it; any version of these paths would be believed."""
+    store.log(draft("bare", {"w": b"anything"}))
+    statement = json.loads(decode_bundle(store.signature_bundle(by_key(store, "bare"))).payload)
+    claim = statement["predicate"].pop("lineart")
+    statement["predicate"]["resources"] = []
+    statement["predicate"]["serialization"]["ignore_paths"] = ["w"]
+    statement["subject"][0]["digest"]["sha256"] = sha256().hexdigest()
+    with pytest.raises(VerifyError, match="no file of it, and nothing else, was signed"):
+        believed(store, "bare", signature=encode_bundle(Signer(KEY).sign(json.dumps(statement).encode())))
+    statement["predicate"]["lineart"] = claim
+    found = believed(store, "bare", signature=encode_bundle(Signer(KEY).sign(json.dumps(statement).encode())))
+    assert (found.files, found.notes) == (0, ()), "the whole of it was signed, by its digest"
 
 
 def test_files_are_listed_in_the_formats_order(store):

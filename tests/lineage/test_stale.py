@@ -264,6 +264,70 @@ def test_random_stores_are_judged_as_the_rule_says(worlds, seed):
         assert all(place[other] < place[one.version.name] for other in needed if other in place)
 
 
+def judged_in_rounds(used, made_by, newest):
+    """Return what is out of date by the whole rule, by repetition: going on, rounds, and what is handed on."""
+
+    def came_of(later, version, seen):
+        """Whether a version came of another; of the ways, none is left out."""
+        if later == version:
+            return True
+        seen.add(later)
+        before = {one for run in made_by.get(later, ()) for one in used[run]} - seen
+        return any(came_of(one, version, seen) for one in before if one not in seen)
+
+    def roots_by(version, run):
+        last, found = {}, set()
+        for one in used[run]:
+            last[one[0]] = max(one[1], last.get(one[0], -1))
+        current = {name for name, number in last.items() if number >= newest.get(name, -1)}
+        for name in last:
+            numbers = [one[1] for one in used[run] if one[0] == name and one != version]
+            if not numbers:
+                continue
+            older = max(numbers) < newest.get(name, -1)
+            handed = roots.get((name, max(numbers)), set())
+            if name == version[0] or (older and came_of((name, newest[name]), version, set())):
+                found |= handed - current
+            else:
+                found |= {name} if older else handed
+        return found
+
+    roots = {}
+    while True:
+        by_run = {version: [roots_by(version, run) for run in runs] for version, runs in made_by.items()}
+        more = {version: found[-1] if all(found) else set() for version, found in by_run.items()}
+        if more == roots:
+            return {version for version, found in roots.items() if found}
+        roots = more
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_rounds_are_judged_as_the_rule_says(world, seed):
+    """Versions made of any others, of their own collection too, by several runs, with a collection that is deleted."""
+    dice = random.Random(seed)
+    known, used, made_by = {}, {}, {}
+    for step in range(25):
+        inputs = dice.sample(sorted(known), min(len(known), dice.randrange(3)))
+        run = world.run(*(f"{collection}:v{number}" for collection, number in inputs)) if inputs else None
+        for _ in range(dice.choice([1, 1, 2])):
+            name = dice.choice("abcd")
+            record = world.log(name, f"{name}{dice.randrange(5)}" if dice.random() < 0.4 else f"{step}", run)
+            version = (name, record.number)
+            known[version] = record
+            if run is not None:
+                used[run] = inputs
+                made_by.setdefault(version, []).append(run)
+    gone = {version for version in known if version[0] == "b" or dice.random() < 0.2}
+    for version in gone:
+        world.delete(known[version])
+    newest = dict(sorted(known.keys() - gone))
+    wanted = judged_in_rounds(used, made_by, newest) - gone
+    found = stale_versions(world.catalog, "not tag=none", "p")
+    assert {(one.version.collection, one.version.number) for one in found} == wanted
+    for name, number in known.keys() - gone:
+        assert len(stale_versions(world.catalog, f"{name}:v{number}", "p")) == ((name, number) in wanted)
+
+
 # Much of it
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 
 import networkx as nx
@@ -103,6 +104,19 @@ def test_a_provenance_is_printed_or_written(art, tmp_path):
     assert (code, out) == (0, "")
     assert json.loads((tmp_path / "model.json").read_text()) == statement
     assert "wrote" in err
+
+
+def test_a_provenance_is_written_whole_or_not_at_all(art, tmp_path):
+    (tmp_path / "model.json").write_text("the old one")
+    os.link(tmp_path / "model.json", tmp_path / "read")
+    assert art("provenance", "raw", "-o", str(tmp_path / "model.json"))[0] == 3
+    assert (tmp_path / "model.json").read_text() == "the old one"
+    assert art("provenance", "model", "-o", str(tmp_path / "model.json"))[0] == 0
+    assert json.loads((tmp_path / "model.json").read_text())["subject"][0]["name"] == "p/model:v0"
+    assert (tmp_path / "read").read_text() == "the old one"
+    code, _, err = art("provenance", "model", "-o", str(tmp_path))
+    assert code == 2
+    assert "cannot be written: Is a directory" in err
 
 
 def test_a_version_of_no_run_has_none(art):

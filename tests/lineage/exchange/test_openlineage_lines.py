@@ -172,6 +172,13 @@ def test_a_line_that_never_ends_is_not_read_into_memory_whole():
         read(*lines)
 
 
+def test_a_mark_of_byte_order_is_no_part_of_an_event():
+    """As Windows writes files, and in the middle where two of them were joined."""
+    marked = "\ufeff" + json.dumps(event())
+    found = read(marked, marked.encode())
+    assert (found.events, len(found.runs), found.skipped) == (2, 1, {})
+
+
 def test_lines_are_lines():
     assert list(read_lines(io.BytesIO(b"a\nbc\n\nd"))) == [b"a\n", b"bc\n", b"\n", b"d"]
 
