@@ -128,9 +128,16 @@ def get(
     link: Annotated[
         Way, typer.Option(help="Copies, clones where the disk can, or links to read-only files that downloads share.")
     ] = Way.copy,
+    checkout: Annotated[
+        bool, typer.Option("--checkout", help="Remove what else is in the folder, which is empty or was checked out.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --checkout: from any folder.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download a version, verified; what is there already is not fetched again."""
+    """Download a version, verified; what is there already is not fetched again.
+
+    Files of other names in the folder stay, unless it is a checkout; those of the same names become the version's.
+    """
     from ..artifacts.artifact import Artifact
     from ..artifacts.content import Content
     from ..artifacts.logged import require_bytes
@@ -144,6 +151,10 @@ def get(
     if path is not None and meant.path is not None:
         raise InvalidInput(f"{ref} names a path already; leave out --path")
     prefix = (path if path is not None else meant.path or "").strip("/") or None
+    if force and not checkout:
+        raise InvalidInput("--force goes with --checkout: a download removes nothing")
+    if checkout and prefix is not None:
+        raise InvalidInput(f"--checkout is of the whole version, not of {prefix}")
     with call.open() as store:
         version = call.resolve(store, meant)
         run = call.joined(store)
@@ -155,7 +166,11 @@ def get(
             chosen = [one.size for one in Content(version.digest, store.engine.chunks).walk(prefix)]
             count, size = len(chosen), sum(chosen)
         with call.watched(store, count, size):
-            folder = Artifact.of(version, store).download(dest, prefix, link=link.value)
+            artifact = Artifact.of(version, store)
+            if checkout:
+                folder = artifact.checkout(dest, force=force, link=link.value)
+            else:
+                folder = artifact.download(dest, prefix, link=link.value)
     if as_json:
         call.screen.document({"path": str(folder), "files": count, "size": size, "version": version_json(version)})
         return

@@ -139,6 +139,8 @@ def describe(seen: Captured, collected: Collected) -> Captured:
         code["git"] = {name: value for name, value in git.items() if value is not None}
         if state.note:
             code["git"]["note"] = state.note
+        if state.untracked:
+            code["git"]["untracked"] = list(state.untracked)
         if state.diff:
             texts["code.diff"] = state.diff
         if state.diff_cut:

@@ -17,6 +17,7 @@ from .masking import mask_text
 __all__ = ["DIFF_LIMIT", "GitState", "read_git"]
 
 DIFF_LIMIT = 10 * 1024 * 1024  # bytes
+NAMES, MOST = 64 * 1024, 100  # bytes read of the names of untracked files, and names kept
 PATIENCE = 20.0  # seconds for one command
 _SAFE = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=true", "-c", "color.ui=false")
 _DIFF = ("--no-ext-diff", "--no-textconv", "--binary", "--no-color")
@@ -27,7 +28,8 @@ class GitState:
     """A working tree at one moment. What is None does not exist there, or could not be read; then `note` says why.
 
     `diff` holds what is tracked and differs from `commit`, as a patch that `git apply` takes; with `diff_cut` it ends
-    after the limit. Untracked files are not recorded. `remote` has no credentials.
+    after the limit. Of untracked files only names are recorded, folders as one, at most MOST of them. `remote` has no
+    credentials.
     """
 
     root: str
@@ -38,6 +40,7 @@ class GitState:
     diff: bytes | None = None
     diff_cut: bool = False
     note: str | None = None
+    untracked: tuple[str, ...] = ()
 
 
 def read_git(directory: Path, limit: int = DIFF_LIMIT, program: str = "git") -> GitState | None:
@@ -75,7 +78,15 @@ def _read(git: Sequence[str], root: str, limit: int) -> GitState:
     if dirty:
         diff, cut = _bounded((*git, "diff", *_DIFF, "HEAD" if commit else "--cached"), limit)
     note = "the diff could not be read" if dirty and diff is None else None
-    return GitState(root, commit, branch, _remote(git, upstream), dirty, diff, cut, note)
+    return GitState(root, commit, branch, _remote(git, upstream), dirty, diff, cut, note, _untracked(git))
+
+
+def _untracked(git: Sequence[str]) -> tuple[str, ...]:
+    """Return names of what git neither tracks nor ignores: code may have run that nobody kept."""
+    others = ("ls-files", "-z", "--others", "--exclude-standard", "--directory", "--no-empty-directory", "--full-name")
+    listed, cut = _bounded((*git, *others, ":/"), NAMES)
+    names = (listed or b"").split(b"\0")[: -1 if cut else None]
+    return tuple(one.decode(errors="backslashreplace") for one in names[:MOST] if one)
 
 
 def _unless(value: str, absent: str) -> str | None:

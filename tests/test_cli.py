@@ -202,6 +202,24 @@ def test_get_prints_the_folder_and_nothing_else(stocked):
     assert stocked("get", "raw:v1/a.txt", "--path", "sub").code == 2
 
 
+def test_a_checkout_removes_what_does_not_belong_and_only_from_its_own_folders(stocked):
+    stocked.ok("get", "raw:v0", "out", "--checkout")
+    Path("out/more").write_text("x")
+    stocked.ok("get", "raw:v0", "out")
+    assert Path("out/more").exists()
+    stocked.ok("get", "raw:v1", "out", "--checkout")
+    assert not Path("out/more").exists()
+    Path("other").mkdir()
+    Path("other/mine").write_text("x")
+    assert stocked("get", "raw:v0", "other", "--checkout").code == 4
+    assert stocked("get", "raw:v0", "other", "--force").code == 2
+    assert stocked("get", "raw:v0/a.txt", "other", "--checkout").code == 2
+    assert Path("other/mine").exists()
+    assert "did you mean raw:v0?" in stocked("get", "raw", "v0").err
+    stocked.ok("get", "raw:v0", "other", "--checkout", "--force")
+    assert not Path("other/mine").exists()
+
+
 def test_get_within_a_run_is_recorded(stocked, monkeypatch):
     over = stocked.ok("runs", "--json").document["runs"][0]["id"]
     run = stocked.ok("run", "--start").out.strip()

@@ -62,7 +62,8 @@ environment() {{ # its name, the command that makes it, the run whose packages i
   art repro --packages "$3" >"$work/$1/recorded.txt"
   sed '/^[Ll]ineart==/d' "$work/$1/recorded.txt" >"$work/$1/packages.txt"
   "$python" -m pip install --quiet -r "$work/$1/packages.txt"
-  "$python" -m pip install --quiet "$LINEART_REQUIREMENT"
+  "$python" -m pip install --quiet "$LINEART_REQUIREMENT" ||
+    stop "pip has no $LINEART_REQUIREMENT; set LINEART_REQUIREMENT to a wheel or a checkout, or REPRO_PYTHON"
 }}
 """
 
@@ -178,7 +179,8 @@ class _Writer:
 
     def _changes(self, run: RunRecord, git: dict[str, Any]) -> Iterator[str]:
         """Yield what brings back what was not committed."""
-        yield "# Files that git did not track were not recorded."
+        left = ", ".join(map(str, git.get("untracked") or ())) or "none was there"
+        yield _comment(f"Files that git did not track were not recorded: {left}")
         if run.code.get("diff_cut"):
             size = run.code["diff_cut"]
             yield self._missing(

@@ -75,6 +75,8 @@ def test_what_is_not_committed_is_a_patch_that_applies(git):
     state = read_git(git.folder / "sub")
     assert state.dirty
     assert not state.diff_cut
+    assert state.untracked == ("untracked",)
+    assert describe(NOTHING, Collected(state, b"")).code["git"]["untracked"] == ["untracked"]
     git("reset", "-q", "--hard")
     (git.folder / "p").write_bytes(state.diff)
     git("apply", "p")
@@ -89,6 +91,20 @@ def test_a_long_diff_is_cut_and_says_so(git):
     assert len(state.diff) == 1000
     assert state.diff_cut
     assert describe(NOTHING, Collected(state, b"")).code["diff_cut"] == 1000
+
+
+def test_of_untracked_files_the_first_hundred_names_are_kept_and_what_is_ignored_is_none_of_them(git):
+    commit(git)
+    (git.folder / ".gitignore").write_text("*.bin\n")
+    (git.folder / "x.bin").write_bytes(b"x")
+    (git.folder / "odd\nname").write_text("x")
+    (git.folder / "data").mkdir()
+    for number in range(150):
+        (git.folder / "data" / f"{number}").write_text("x")
+        (git.folder / f"file{number:03}").write_text("x")
+    found = read_git(git.folder).untracked
+    assert len(found) == 100
+    assert found[:4] == (".gitignore", "data/", "file000", "file001")
 
 
 def test_a_repository_without_commits_has_a_branch_and_what_is_staged(git):
