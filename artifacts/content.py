@@ -15,13 +15,14 @@ from ..storage.threads import Threads
 from .entry import Entry, shown
 from .fetching import whole_file
 from .manifest import Folder, Manifest
+from .reader import Reader
 
 __all__ = ["Content", "EntryReader"]
 
 HELD = 32 << 20  # bytes of pages remembered for one version
 
 
-class EntryReader(io.RawIOBase):
+class EntryReader(Reader):
     """A seekable stream over the chunks of one file; holds one chunk and the recipes above it."""
 
     def __init__(self, entry: Entry, chunks: ChunkStore) -> None:
@@ -30,29 +31,11 @@ class EntryReader(io.RawIOBase):
         self._path = entry.path
         self._finder = recipe.Finder(entry.recipe, entry.size, chunks.get) if entry.recipe is not None else None
         self._size = entry.size
-        self._at = 0
         self._place = recipe.Place(entry.digest, 0, entry.size)
         self._data: bytes | None = None  # of the chunk in that place
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the place of the next byte."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a place; past the end is allowed and reads nothing."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}.get(whence)
-        if start is None or start + offset < 0:
-            raise ValueError(f"seek to {offset} from {whence}")
-        self._at = start + offset
-        return self._at
+    def _end(self) -> int:
+        return self._size
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         """Fill a buffer up to the end of a chunk; 0 at the end of the file."""

@@ -5,7 +5,6 @@ Knows entries, the places that they are read from and the place they go to; must
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 from collections import deque
@@ -20,6 +19,7 @@ from .download import is_there
 from .entry import EXTERNAL, FILE, UNSEEN, Entry
 from .external import Places
 from .place import Place
+from .reader import Reader
 from .sightings import Sightings
 from .stat_cache import StatCache
 from .upload import Progress
@@ -114,7 +114,7 @@ class Gathering:
             self._progress(1, file.size)
 
 
-class ExternalReader(io.RawIOBase):
+class ExternalReader(Reader):
     """A seekable stream over an object where it is, verified as `Places.stream` says; each jump asks anew."""
 
     def __init__(self, entry: Entry) -> None:
@@ -125,29 +125,11 @@ class ExternalReader(io.RawIOBase):
         self._parts: Iterator[bytes] | None = None
         self._part = memoryview(b"")
         self._place = 0  # of the next byte that the parts give
-        self._at = 0
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the place of the next byte."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a place; past the end is allowed and reads nothing."""
-        if whence == io.SEEK_END and self._size is None:
+    def _end(self) -> int:
+        if self._size is None:
             self._size = self._places.size(self._entry)
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}.get(whence)
-        if start is None or start + offset < 0:
-            raise ValueError(f"seek to {offset} from {whence}")
-        self._at = start + offset
-        return self._at
+        return self._size
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         """Fill a buffer with what has come; 0 at the end."""
