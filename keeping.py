@@ -45,7 +45,7 @@ class Keeping:
         from .artifacts.tombstones import delete_versions
         from .lineage.edges import dependants
 
-        found = [self._meant(one) for one in versions]
+        found = [self.catalog.meant(one, self.project, guess=False) for one in versions]
         return delete_versions(self.catalog, found, force=force, reason=reason, needed=dependants)
 
     def blockers(self, versions: list[VersionRecord]) -> list[str]:
@@ -64,7 +64,7 @@ class Keeping:
         """
         from .artifacts.tombstones import restore_version
 
-        return restore_version(self.catalog, self._meant(version), reason=reason)
+        return restore_version(self.catalog, self.catalog.meant(version, self.project, guess=False), reason=reason)
 
     def gc(self, *, dry_run: bool = False, grace: timedelta = timedelta(days=7), reason: str | None = None) -> Cleanup:
         """Free every byte that nothing needs; with `dry_run`, only say what would be freed.
@@ -125,11 +125,6 @@ class Keeping:
             named=_named(),
             progress=self.progress("repair"),
         )
-
-    def _meant(self, version: str | Ref | VersionRecord) -> VersionRecord:
-        if isinstance(version, str):
-            version = Ref.parse(version)
-        return self.catalog.resolve(version, self.project, guess=False) if isinstance(version, Ref) else version
 
 
 def _named() -> list[Named]:

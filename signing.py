@@ -53,13 +53,13 @@ class Signing:
         signer = keys.load_signer(private_key, password, certificate, chain, now=keys.utc_now())
         from .lineage.signing.sign import sign_version
 
-        return sign_version(self.ledger, self._signed(version, guess=False), signer, reason)
+        return sign_version(self.ledger, self.catalog.meant(version, self.project, guess=False), signer, reason)
 
     def signatures(self, version: str | Ref | VersionRecord) -> list[Signature]:
         """Return the signatures of a version, oldest first; whether they hold is for `verify_signature` to say."""
         from .lineage.signing.sign import signatures_of
 
-        return signatures_of(self.ledger, self._signed(version))
+        return signatures_of(self.ledger, self.catalog.meant(version, self.project))
 
     def signature_bundle(self, signature: Signature) -> bytes:
         """Return a signature as it travels beside the files: the bytes of a `model.sig`, a Sigstore bundle in JSON."""
@@ -90,12 +90,7 @@ class Signing:
         from .lineage.signing.verify import verify_version
 
         bundle = signature if signature is None or isinstance(signature, bytes) else read_bundle(signature)
-        return verify_version(self.ledger, self._signed(version), trust, bundle, now=keys.utc_now())
-
-    def _signed(self, version: str | Ref | VersionRecord, *, guess: bool = True) -> VersionRecord:
-        if isinstance(version, str):
-            version = Ref.parse(version)
-        return self.catalog.resolve(version, self.project, guess=guess) if isinstance(version, Ref) else version
+        return verify_version(self.ledger, self.catalog.meant(version, self.project), trust, bundle, now=keys.utc_now())
 
 
 def _keys() -> Any:

@@ -220,7 +220,7 @@ class Store(Keeping, Signing, Tracing):
 
     def resolve(self, ref: str | Ref) -> VersionRecord:
         """Return the record of the version that a ref means."""
-        return self.catalog.resolve(ref if isinstance(ref, Ref) else Ref.parse(ref), self.project)
+        return self.catalog.meant(ref, self.project)
 
     def collections(self, project: str | None = None) -> list[CollectionRecord]:
         """Return the collections of a project, or of all."""
@@ -297,7 +297,7 @@ class Store(Keeping, Signing, Tracing):
         check_alias(alias)
         if fold_name(alias) == LATEST:
             raise InvalidInput(f"{LATEST} is the version logged last and cannot be moved; choose another alias")
-        version = self.catalog.resolve(ref if isinstance(ref, Ref) else Ref.parse(ref), self.project, guess=False)
+        version = self.catalog.meant(ref, self.project, guess=False)
         return Artifact.of(self.catalog.set_alias(version, alias, reason=reason, expect=expect), self)
 
     def remove_alias(self, name: str, alias: str, *, reason: str | None = None) -> None:

@@ -57,6 +57,12 @@ class Catalog:
         """
         return self.engine.database.read(lambda connection: self.resolve_in(connection, ref, project, guess=guess))
 
+    def meant(self, version: str | Ref | VersionRecord, project: str, *, guess: bool = True) -> VersionRecord:
+        """Return the version that a text or a ref means, as `resolve` does; a record means itself."""
+        if isinstance(version, VersionRecord):
+            return version
+        return self.resolve(Ref.parse(version) if isinstance(version, str) else version, project, guess=guess)
+
     def records(self, ids: Iterable[int]) -> dict[int, VersionRecord]:
         """Return versions by row id."""
         return self.engine.database.read(lambda connection: read_records(connection, list(ids)))
