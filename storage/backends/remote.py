@@ -109,7 +109,7 @@ class RemoteBackend(Backend):
             if self._conditional is None:
                 return self._create_and_learn(key, data)
             self._dialect.put(self._files(), self._path(key), data)
-            return self.get(key) == data
+            return self._is_ours(key, data)
         except (NotFound, StoreUnavailable):
             raise
         except Exception as error:
@@ -159,7 +159,16 @@ class RemoteBackend(Backend):
             self._conditional = True
             return False
         self._conditional = not self._dialect.create(files, path, data)
-        return self._conditional or self.get(key) == data
+        return self._conditional or self._is_ours(key, data)
+
+    def _is_ours(self, key: str, data: bytes) -> bool:
+        """Read back what was written; some services remove an object for a moment while another writer replaces it."""
+        try:
+            return self.get(key) == data
+        except NotFound as error:
+            raise StoreUnavailable(
+                f"{self.url}/{key} was written and is not there: another writer may be replacing it", transient=True
+            ) from error
 
     def _list(self, prefix: str) -> Iterator[ObjectInfo]:
         cut = len(self._root) + 1 if self._root else 0

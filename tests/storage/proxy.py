@@ -42,6 +42,7 @@ class Proxy:
         self.requests: list[tuple[str, str]] = []
         self.answers: deque[Answer | Mishap | None] = deque()
         self.script: Callable[[int, str, str], Answer | Mishap | None] = lambda number, method, path: None
+        self.dropped = {"expect"}  # names of headers that the server never sees
         self._closing = threading.Event()
         self._counting = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(urlsplit(endpoint)))
@@ -110,7 +111,7 @@ class Proxy:
 
             def forward(self, body: bytes):
                 connection = http.client.HTTPConnection(target.hostname, target.port, timeout=30)
-                headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+                headers = {name: value for name, value in self.headers.items() if name.lower() not in proxy.dropped}
                 connection.request(self.command, self.path, body, headers)
                 response = connection.getresponse()
                 content = response.read()
