@@ -19,11 +19,12 @@ from ..storage.heal import Healer, PlainChunks
 from ..storage.marks import Marks
 from ..storage.pack import PackKind
 from ..storage.reindex import Reindexed, Reindexer
+from ..storage.rooms import Rooms
 from ..storage.verify import share_of
 from .catalog import Catalog
 from .inspect import count_named, walk_versions
 from .losses import Loss, Losses
-from .prepare import buffers
+from .prepare import BUFFER, ROOM, buffers
 from .roots import Named
 from .source import FileSource
 from .tree import walk_tree
@@ -149,6 +150,6 @@ class _Round:
 def _cut(source: FileSource, parameters: ChunkingParameters) -> Iterator[list[memoryview]]:
     """Yield a file's chunks in order, a few at a time; use them before the next."""
     cutter = Cutter(parameters)
-    for data in buffers(source):
-        yield cutter.feed(data)
+    for portion in buffers(source, Rooms(ROOM + BUFFER)):
+        yield cutter.feed(*portion)
     yield cutter.finish()

@@ -14,18 +14,21 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from ..storage import recipe
+from ..storage.codec import MAX_CHUNK
 from ..storage.errors import Conflict, IntegrityError, InvalidInput
 from ..storage.pack import Encoded, encode
+from ..storage.rooms import Rooms
 from ..storage.session import Session
 from .recall import Unchanged
 from .source import BytesSource, ExternalSource, FileSource, Source, StoredSource, open_source, require_same
 from .stat_cache import Known, clock
 
-__all__ = ["BUFFER", "Batch", "Prepared", "Settled", "buffers", "prepare", "settle"]
+__all__ = ["BUFFER", "ROOM", "Batch", "Prepared", "Settled", "buffers", "prepare", "settle"]
 
 BUFFER = 8 << 20  # bytes
+ROOM = MAX_CHUNK  # bytes before them
 RECIPES = 64  # read at once
-MOSTLY = 0.9
+HALF = 0.5
 
 Batch = list[tuple[str, Source]]
 
@@ -136,9 +139,9 @@ def prepare(pieces: list[memoryview], session: Session) -> Prepared:
         contents[digest] = piece
     known = session.known(contents)
     new = [encode(digest, data) for digest, data in contents.items() if digest not in known]
-    # What is stored raw stays a view of what was read, which must not be kept in memory for a part of it only.
-    views = sum([len(one.data) for one in new if type(one.data) is memoryview])
-    if views < MOSTLY * sum([size for _, size in chunks]):
+    # What is stored raw stays a view of the room it was read into, which must not be kept for a part of it only.
+    views = [one.data for one in new if type(one.data) is memoryview]
+    if sum(map(len, views)) < HALF * (ROOM + BUFFER):
         new = [one._replace(data=bytes(one.data)) for one in new]
     return Prepared(chunks, new)
 
@@ -161,23 +164,34 @@ def _read(source: FileSource) -> bytes:
     return data
 
 
-def buffers(source: Source) -> Iterator[bytes | memoryview]:
-    """Yield a large source in buffers of BUFFER bytes; a file must be the same before and after."""
+def buffers(source: Source, rooms: Rooms) -> Iterator[tuple[bytes | memoryview, int]]:
+    """Yield a large source in portions of BUFFER bytes, each with the room before it; `rooms` are of both together.
+
+    A file must be the same before and after.
+    """
     if isinstance(source, BytesSource):
-        view = memoryview(source.data)
-        for start in range(0, len(view), BUFFER):
-            yield view[start : start + BUFFER]
+        for start in range(0, source.size, BUFFER):
+            view, part = memoryview(rooms.take()), memoryview(source.data)[start : start + BUFFER]
+            view[ROOM : ROOM + len(part)] = part
+            yield view[: ROOM + len(part)], ROOM
         return
     assert isinstance(source, FileSource)
     number = open_source(source)
     try:
         require_same(source, number)
         left = source.size
-        while data := os.read(number, min(BUFFER, left + 1)):
+        while left >= BUFFER:
+            view = memoryview(rooms.take())
+            read = os.readv(number, [view[ROOM:]])
+            if not read:
+                raise source.changed()
+            left -= read
+            yield view[: ROOM + read], ROOM
+        while data := os.read(number, left + 1):  # little is not worth a room, which it would keep
             left -= len(data)
             if left < 0:
                 raise source.changed()
-            yield data
+            yield data, 0
         require_same(source, number)
         if left:
             raise source.changed()

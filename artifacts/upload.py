@@ -20,10 +20,11 @@ from blake3 import blake3
 from ..storage import recipe
 from ..storage.chunking import ChunkingParameters, Cutter
 from ..storage.pack import PackKind
+from ..storage.rooms import Rooms
 from ..storage.session import Session
 from ..storage.threads import Threads
 from .entry import EXTERNAL, FILE, Entry, External
-from .prepare import BUFFER, Batch, Prepared, Settled, buffers, prepare, settle
+from .prepare import BUFFER, ROOM, Batch, Prepared, Settled, buffers, prepare, settle
 from .recall import Recall
 from .source import ExternalSource, Source
 from .stat_cache import Known, clock
@@ -151,6 +152,7 @@ class _Upload:
     recall: Recall
     lanes: _Lanes
     progress: Progress | None
+    rooms: Rooms = field(default_factory=lambda: Rooms(ROOM + BUFFER))
 
     def tasks(self, sources: Iterable[tuple[str, Source]]) -> Iterator[Task]:
         """Submit everything in order."""
@@ -189,10 +191,10 @@ class _Upload:
         file = _Large(path, source, clock())
         cutter = Cutter(self.parameters)
         hasher = blake3()
-        for data in buffers(source):
-            file.size += len(data)
-            hashed = self.lanes.beside(hasher.update, data)
-            pieces = cutter.feed(data)
+        for data, room in buffers(source, self.rooms):
+            file.size += len(data) - room
+            hashed = self.lanes.beside(hasher.update, data[room:])
+            pieces = cutter.feed(data, room)
             hashed.result()
             if pieces:
                 yield self.lanes.pieces(file, pieces, self.session, last=False)

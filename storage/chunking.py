@@ -82,9 +82,10 @@ class Cutter:
     """Cuts one file that arrives in portions of any size; the cuts are those of the whole file at once.
 
     What `feed` and `finish` return are the file's next chunks, in order; the last one comes from `finish`. They are
-    read-only views, some of them of the buffer that was fed: use or copy them before that buffer changes. Portions of
-    8 MiB and more are cut where they lie; smaller ones are gathered. Holds at most three times the maximum (12 MiB)
-    beside what it handed out. One cutter is for one file; the search runs without the interpreter's lock.
+    read-only views. A portion with room before it (the maximum, 4 MiB, is always enough) is cut where it lies, and the
+    end of it is held there: its buffer may change when its chunks are needed no more and the next portion was fed.
+    Portions without room are gathered, at least 8 MiB of them. One cutter is for one file; the search runs without the
+    interpreter's lock.
 
     >>> cutter = Cutter(PARAMETERS)
     >>> cutter.feed(bytes(3_000_000)), [len(chunk) for chunk in cutter.finish()]
@@ -102,25 +103,29 @@ class Cutter:
             normalized_chunking=parameters.normalization,
         )
         self._batch = 2 * parameters.maximum
-        self._held = bytearray()  # what comes behind the last cut, none of it handed out yet
+        self._held: bytearray | memoryview = bytearray()  # what comes behind the last cut, none of it handed out yet
         self._began = False  # whether a chunk was handed out
 
-    def feed(self, data: Buffer) -> list[memoryview]:
-        """Take the file's next bytes and return the chunks that are certain by now, perhaps none."""
-        view = memoryview(data).toreadonly()
-        if len(self._held) + len(view) < self._batch:
-            self._held += view
-            return []
+    def feed(self, data: Buffer, room: int = 0) -> list[memoryview]:
+        """Take the file's next bytes and return the chunks that are certain by now, perhaps none.
+
+        The first `room` bytes of `data` are not of the file: what is held is written there, so that nothing is moved.
+        """
+        view, held = memoryview(data), len(self._held)
         chunks: list[memoryview] = []
-        if len(view) < self._parameters.maximum:
-            self._held += view
-            view = memoryview(self._held).toreadonly()
-        else:
-            if len(self._held) > self._parameters.maximum:
-                self._held = bytearray(self._cut(memoryview(self._held).toreadonly(), chunks))
-            view = self._bridge(view, chunks)
-        # The views that were handed out keep the old buffer; what is held from here on is a new one.
-        self._held = bytearray(self._cut(view, chunks))
+        if room >= max(held, 1):
+            view = view[room - held :]
+            view[:held] = self._held
+            self._held = view.toreadonly()
+            if self._began or len(view) > self._parameters.single:
+                self._held = self._cut(self._held, chunks)
+            return chunks
+        gathered = bytearray(self._held) if isinstance(self._held, memoryview) else self._held
+        gathered += view[room:]
+        self._held = gathered
+        if len(gathered) >= self._batch:
+            # The views that are handed out keep the old buffer; what is held from here on is a new one.
+            self._held = bytearray(self._cut(memoryview(gathered).toreadonly(), chunks))
         return chunks
 
     def finish(self) -> list[memoryview]:
@@ -144,21 +149,3 @@ class Cutter:
             self._began = True
             chunks += found
         return rest
-
-    def _bridge(self, view: memoryview, chunks: list[memoryview]) -> memoryview:
-        """Cut what is held joined with the head of `view`, which has room for any chunk; return the rest of `view`."""
-        maximum = self._parameters.maximum
-        while held := len(self._held):
-            # Nearly every chunk ends within twice the average; joining no more than that is less to copy.
-            for wanted in (2 * self._parameters.average, maximum):
-                joined = self._held + view[: max(0, wanted - held)]
-                first = next(self._fastcdc.cut_buf(memoryview(joined).toreadonly())).data
-                if len(first) < len(joined) or len(first) == maximum:
-                    break
-            chunks.append(first)
-            self._began = True
-            if len(first) >= held:
-                self._held = bytearray()
-                return view[len(first) - held :]
-            self._held = self._held[len(first) :]
-        return view

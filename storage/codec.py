@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias, TypeGuard
 from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, frame_content_size
 
 from .errors import IntegrityError, InvalidInput
+from .rooms import Room
 
 __all__ = ["MAX_CHUNK", "Buffer", "Codec", "Encoded", "decode", "encode", "fits"]
 
@@ -35,6 +36,7 @@ class Codec(IntEnum):
     ZSTD = 1
 
 
+_FIXED = (bytes, Room)
 _RAW, _ZSTD = int(Codec.RAW), int(Codec.ZSTD)  # rows and structs take plain integers
 
 
@@ -109,8 +111,8 @@ def encode(digest: bytes, data: Buffer) -> Encoded:
 
 
 def _is_fixed(data: Buffer) -> TypeGuard[bytes | memoryview]:
-    """Whether nobody can change a buffer: it is bytes, or a view of bytes, which it keeps in memory as a whole."""
-    return type(data) is bytes or (type(data) is memoryview and type(data.obj) is bytes)
+    """Whether nobody changes a buffer: it is bytes, or a view of bytes or of a room, which it keeps as a whole."""
+    return type(data) is bytes or (type(data) is memoryview and type(data.obj) in _FIXED)
 
 
 def _compare(digest: bytes, data: Buffer, stored: bytes) -> None:

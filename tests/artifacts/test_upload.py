@@ -8,13 +8,16 @@ import pytest
 from blake3 import blake3
 
 import lineart
-from lineart.artifacts.prepare import BUFFER
+from lineart.artifacts.prepare import BUFFER, ROOM, prepare
 from lineart.artifacts.recall import Recall
 from lineart.artifacts.source import BytesSource, file_source
 from lineart.artifacts.stat_cache import StatCache
 from lineart.artifacts.upload import BATCH, WINDOW, upload
 from lineart.storage import recipe
+from lineart.storage.backends.memory import MemoryBackend
+from lineart.storage.chunking import Cutter
 from lineart.storage.errors import LineartError, SourceChanged, StoreUnavailable
+from lineart.storage.rooms import Room
 
 MIB = 1 << 20
 NOTHING = Recall(StatCache(None), {})
@@ -234,6 +237,39 @@ def test_a_file_that_changes_after_another_was_read_is_named(store, tmp_path):
 
     with store.engine.session() as session, pytest.raises(SourceChanged, match="0001"):
         list(upload(given(), session, store.engine.marker.chunking, NOTHING))
+
+
+def test_what_a_backend_still_holds_of_a_file_is_never_written_over(new_store, tmp_path):
+    kept = []
+
+    class Keeping(MemoryBackend):
+        def put(self, key, parts):
+            kept.append((parts, [bytes(part) for part in parts]))
+            super().put(key, parts)
+
+    store = new_store(Keeping())
+    data = noise(160 * MIB)
+    (tmp_path / "f").write_bytes(data)
+    ((entry,), _) = uploaded(store, [("f", file_source(str(tmp_path / "f"), (tmp_path / "f").stat()))])
+    assert entry.digest == blake3(data).digest()
+    views = [part for parts, _ in kept for part in parts if type(part) is memoryview and type(part.obj) is Room]
+    assert sum(map(len, views)) > 100 * MIB
+    assert all([bytes(part) for part in parts] == before for parts, before in kept)
+
+
+def test_little_that_is_new_in_a_file_does_not_keep_all_of_it_in_memory(store, tmp_path):
+    data = bytearray(noise(40 * MIB))
+    uploaded(store, [("f", BytesSource(bytes(data)))])
+    with store.engine.session() as session:
+        for start in range(0, len(data), BUFFER):
+            data[start + MIB : start + MIB + 9] = b"different"
+            pieces = Cutter().feed(Room(bytes(ROOM) + data[start : start + BUFFER]), ROOM)
+            prepared = prepare(pieces, session)
+            assert prepared.new
+            assert {type(one.data) for one in prepared.new} == {bytes}
+        assert type(prepare(Cutter().feed(Room(ROOM + BUFFER), ROOM), session).new[0].data) is bytes, "compressed"
+        whole = prepare(Cutter().feed(Room(bytes(ROOM) + noise(BUFFER, b"new")), ROOM), session)
+        assert {type(one.data) for one in whole.new} == {memoryview}
 
 
 def test_what_a_failed_log_had_uploaded_is_found_by_the_next(new_store, hooked, tmp_path, make):

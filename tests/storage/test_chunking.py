@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import tracemalloc
+from collections.abc import Sequence
 
 import pyfastcdc
 import pyfastcdc.py
@@ -39,13 +41,16 @@ def portions(data: bytes, sizes: list[int]) -> list[bytes]:
     return [*cut, data[at:]]
 
 
-def fed(parts: list[bytes], parameters: ChunkingParameters) -> list[bytes]:
+def fed(parts: list[bytes], parameters: ChunkingParameters, rooms: Sequence[int] = (0,)) -> list[bytes]:
     cutter = Cutter(parameters)
     chunks = []
-    for part in parts:
-        buffer = bytearray(part)
-        chunks += [bytes(chunk) for chunk in cutter.feed(buffer)]
-        buffer[:] = b"\xee" * len(buffer)  # the caller reuses its buffer
+    before = bytearray()
+    for part, room in zip(parts, itertools.cycle(rooms)):
+        buffer = bytearray(b"\xdd" * room + part)
+        chunks += [bytes(chunk) for chunk in cutter.feed(buffer, room)]
+        for used in (before, buffer)[: 1 if room else 2]:
+            used[:] = b"\xee" * len(used)  # the caller uses its buffers again
+        before = buffer
     return chunks + [bytes(chunk) for chunk in cutter.finish()]
 
 
@@ -56,10 +61,11 @@ def fed(parts: list[bytes], parameters: ChunkingParameters) -> list[bytes]:
     st.sampled_from([2, 3, 256]),
     st.lists(st.one_of(st.integers(0, 40), st.integers(0, 5000)), max_size=40),
     st.integers(0, 2**32),
+    st.lists(st.sampled_from([0, 1, 700, 1025, 2000]), min_size=1, max_size=4),
 )
-def test_cuts_do_not_depend_on_how_the_bytes_arrive(parameters, size, letters, sizes, seed):
+def test_cuts_do_not_depend_on_how_the_bytes_arrive(parameters, size, letters, sizes, seed, rooms):
     data = bytes(random.Random(seed).choices(range(letters), k=size))
-    assert fed(portions(data, sizes), parameters) == whole(data, parameters)
+    assert fed(portions(data, sizes), parameters, rooms) == whole(data, parameters)
 
 
 @pytest.mark.parametrize("odd", [0, 1])
@@ -67,13 +73,28 @@ def test_cuts_do_not_depend_on_how_the_bytes_arrive(parameters, size, letters, s
 def test_cuts_of_a_large_file_do_not_depend_on_the_portions(portion, odd):
     data = blake3(b"large").digest(length=(20 << 20) + odd)
     sizes = [odd] + [portion] * (len(data) // portion)
-    assert fed(portions(data, sizes), ChunkingParameters()) == whole(data, ChunkingParameters())
+    expected = whole(data, ChunkingParameters())
+    assert fed(portions(data, sizes), ChunkingParameters()) == expected
+    assert fed(portions(data, sizes), ChunkingParameters(), [4 << 20]) == expected
 
 
 def test_gathered_small_portions_before_a_large_one_are_cut_alike():
     data = blake3(b"mixed").digest(length=40 << 20)
     sizes = [1 << 20] * 7 + [9 << 20, 5, 4 << 20, 4 << 20, 1]
-    assert fed(portions(data, sizes), ChunkingParameters()) == whole(data, ChunkingParameters())
+    expected = whole(data, ChunkingParameters())
+    assert fed(portions(data, sizes), ChunkingParameters()) == expected
+    assert fed(portions(data, sizes), ChunkingParameters(), [4 << 20, 0, 3 << 20]) == expected
+
+
+def test_what_has_room_before_it_is_not_copied():
+    data = bytearray((4 << 20) + (8 << 20))
+    data[4 << 20 :] = blake3(b"room").digest(length=8 << 20)
+    cutter = Cutter()
+    first = cutter.feed(data, 4 << 20)
+    assert first
+    assert {id(chunk.obj) for chunk in first} == {id(data)}
+    following = bytearray(data)
+    assert {id(chunk.obj) for chunk in cutter.feed(following, 4 << 20)} == {id(following)}
 
 
 def test_an_empty_file_has_no_chunk():
