@@ -9,13 +9,12 @@ cycles end, nothing recurses, and every edge is read once.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from operator import itemgetter
-from sys import intern
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..storage.database import select_in
+from .found import Edge, Edges, Found
 from .runs import PRODUCED, USED
 
 if TYPE_CHECKING:
@@ -23,11 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DOWN", "UP", "Edge", "Found", "edges_of_runs", "edges_of_versions", "reached", "walk"]
 
+N = TypeVar("N", int, str)
+
 NARROW = 500  # versions of a step: as many as one statement takes
 PATIENCE = 8  # narrow steps before what is left is asked for at once
+BATCH = 10_000  # ends of edges asked for at once, so that not all of a wide step are rows at one time
 
-_OF_VERSIONS = "SELECT id, run, version, direction, time, data FROM edge WHERE version {in} AND direction = "
-_OF_RUNS = "SELECT id, run, version, direction, time, data FROM edge WHERE run {in} AND direction = "
+_OF_VERSIONS = "SELECT id, run, version, time, data FROM edge WHERE version {{in}} AND direction = '{way}'"
+_OF_RUNS = "SELECT id, run, version, time, data FROM edge WHERE run {{in}} AND direction = '{way}'"
 _REST = """
 WITH RECURSIVE reached(run) AS (
   SELECT run FROM edge WHERE version {{in}} AND direction = '{near}'
@@ -42,17 +44,6 @@ _BESIDE = "SELECT run FROM edge WHERE version {in} AND direction = "
 _BEYOND = "SELECT version FROM edge WHERE run {in} AND direction = "
 
 
-class Edge(NamedTuple):
-    """One row of the edges; its `id` gives the order in which they were recorded."""
-
-    id: int
-    run: str
-    version: int
-    direction: str
-    time: int
-    data: str | None
-
-
 class Way(NamedTuple):
     """A direction to walk in: that of the edges between a version and its runs, and of those beyond the runs."""
 
@@ -61,16 +52,6 @@ class Way(NamedTuple):
 
 
 UP, DOWN = Way(PRODUCED, USED), Way(USED, PRODUCED)
-
-
-@dataclass(slots=True)
-class Found:
-    """What walks have met so far, in the order of meeting it."""
-
-    versions: dict[int, None] = field(default_factory=dict)
-    runs: dict[str, None] = field(default_factory=dict)
-    edges: dict[int, Edge] = field(default_factory=dict)
-    cut: set[int] = field(default_factory=set)  # versions beyond which there is more
 
 
 def walk(
@@ -84,28 +65,36 @@ def walk(
 ) -> None:
     """Add what is reached from versions in at most `depth` steps to what was found; None is all."""
     frontier = list(dict.fromkeys(starts))
-    seen_versions, seen_runs = set(frontier), set[str]()
-    found.versions.update(dict.fromkeys(frontier))
-    edges = _Edges(connection, way, patience)
+    met = Found(dict.fromkeys(frontier), edges=found.edges)
+    source = _Source(connection, way, patience)
     step = 0
     while frontier and (depth is None or step < depth):
-        runs: list[str] = []
-        for edge in edges.beside(frontier):
-            found.edges[edge.id] = edge
-            if edge.run not in seen_runs:
-                seen_runs.add(edge.run)
-                runs.append(edge.run)
-        found.runs.update(dict.fromkeys(runs))
-        frontier = []
-        for edge in edges.beyond(runs):
-            found.edges[edge.id] = edge
-            if edge.version not in seen_versions:
-                seen_versions.add(edge.version)
-                frontier.append(edge.version)
-        found.versions.update(dict.fromkeys(frontier))
+        before = met.edges.added
+        source.beside(frontier, met.edges)
+        runs = _new(met.edges.runs_since(before), met.runs)
+        before = met.edges.added
+        source.beyond(runs, met.edges)
+        frontier = _new(met.edges.versions_since(before), met.versions)
         step += 1
     if frontier and depth is not None:
-        found.cut.update(edge.version for edge in edges.beside(frontier) if edge.run not in seen_runs)
+        further = Edges()
+        source.beside(frontier, further)
+        found.cut.update(edge.version for edge in further if edge.run not in met.runs)
+    if found.versions or found.runs:
+        found.versions.update(met.versions)
+        found.runs.update(met.runs)
+    else:
+        found.versions, found.runs = met.versions, met.runs
+
+
+def _new(some: Iterable[N], known: dict[N, Any]) -> list[N]:
+    """Return what is not known yet, and let it be known."""
+    found = []
+    for one in some:
+        if one not in known:
+            known[one] = None
+            found.append(one)
+    return found
 
 
 def reached(
@@ -131,63 +120,77 @@ def reached(
     return versions
 
 
-class _Edges:
-    """Where a walk gets its edges from, in the order in which they were recorded."""
+class _Source:
+    """Where a walk gets its edges from."""
 
     def __init__(self, connection: Connection, way: Way, patience: int) -> None:
         self._connection = connection
         self._way = way
         self._patience = patience  # narrow steps that are still taken one by one
-        self._rest: tuple[Mapping[int, list[Edge]], Mapping[str, list[Edge]]] | None = None
+        self._rest: _Rest | None = None
 
-    def beside(self, versions: list[int]) -> list[Edge]:
-        """Return the edges between versions and the runs on this side of them."""
+    def beside(self, versions: list[int], edges: Edges) -> None:
+        """Add the edges between versions and the runs on this side of them."""
         if self._rest is None and len(versions) <= NARROW:
             self._patience -= 1
             if self._patience < 0:
-                self._rest = self._read_rest(versions)
-        if self._rest is not None:
-            return _ordered(edge for version in versions for edge in self._rest[0].get(version, ()))
-        return edges_of_versions(self._connection, versions, self._way.near)
+                self._rest = _Rest(self._connection, versions, self._way)
+        if self._rest is None:
+            _add(edges, self._connection, _OF_VERSIONS, versions, self._way.near)
+        else:
+            edges.copy(self._rest.edges, self._rest.beside(versions))
 
-    def beyond(self, runs: list[str]) -> list[Edge]:
-        """Return the edges between runs and the versions on the far side of them."""
-        if self._rest is not None:
-            return _ordered(edge for run in runs for edge in self._rest[1].get(run, ()))
-        return edges_of_runs(self._connection, runs, self._way.far)
-
-    def _read_rest(self, versions: list[int]) -> tuple[Mapping[int, list[Edge]], Mapping[str, list[Edge]]]:
-        near, far = self._way
-        beside: dict[int, list[Edge]] = defaultdict(list)
-        beyond: dict[str, list[Edge]] = defaultdict(list)
-        columns = "edge.id, edge.run, edge.version, edge.direction, edge.time, edge.data"
-        sql = _REST.format(near=near, far=far, columns=columns, directions=f"'{near}', '{far}'")
-        for edge in _edges(select_in(self._connection, sql, versions)):
-            if edge.direction == near:
-                beside[edge.version].append(edge)
-            else:
-                beyond[edge.run].append(edge)
-        return beside, beyond
+    def beyond(self, runs: list[str], edges: Edges) -> None:
+        """Add the edges between runs and the versions on the far side of them."""
+        if self._rest is None:
+            _add(edges, self._connection, _OF_RUNS, runs, self._way.far)
+        else:
+            edges.copy(self._rest.edges, self._rest.beyond(runs))
 
 
-def _edges(rows: Iterable[Any]) -> Iterator[Edge]:
-    """Yield rows as edges; what many of them share is held once, for there are hundreds of thousands."""
-    runs: dict[str, str] = {}
-    versions: dict[int, int] = {}
-    for number, run, version, direction, time, data in rows:
-        ends = runs.setdefault(run, run), versions.setdefault(version, version)
-        yield Edge(number, *ends, intern(direction), time, data)
+class _Rest:
+    """All edges that a walk is still to meet, and their places by what they are met from."""
+
+    def __init__(self, connection: Connection, versions: list[int], way: Way) -> None:
+        self.edges = Edges()
+        self._beside: dict[int, list[int]] = defaultdict(list)
+        self._beyond: dict[str, list[int]] = defaultdict(list)
+        columns = "edge.id, edge.run, edge.version, edge.time, edge.data, edge.direction"
+        sql = _REST.format(near=way.near, far=way.far, columns=columns, directions=f"'{way.near}', '{way.far}'")
+        rows = select_in(connection, sql, versions)
+        near, far = ([row for row in rows if row[5] == one] for one in way)
+        for at, row in enumerate(near):
+            self._beside[row[2]].append(at)
+        for at, row in enumerate(far, len(near)):
+            self._beyond[row[1]].append(at)
+        self.edges.add(near, way.near)
+        self.edges.add(far, way.far)
+
+    def beside(self, versions: Iterable[int]) -> Iterator[int]:
+        """Yield the places of the edges between versions and the runs on this side of them."""
+        return chain.from_iterable(self._beside.get(one, ()) for one in versions)
+
+    def beyond(self, runs: Iterable[str]) -> Iterator[int]:
+        """Yield the places of the edges between runs and the versions on the far side of them."""
+        return chain.from_iterable(self._beyond.get(one, ()) for one in runs)
 
 
 def edges_of_versions(connection: Connection, versions: Iterable[int], direction: str) -> list[Edge]:
     """Return the edges of versions in one direction, in the order of recording; a constant of the program."""
-    return _ordered(_edges(select_in(connection, f"{_OF_VERSIONS}'{direction}'", versions)))
+    edges = Edges()
+    _add(edges, connection, _OF_VERSIONS, versions, direction)
+    return list(edges)
 
 
 def edges_of_runs(connection: Connection, runs: Iterable[str], direction: str) -> list[Edge]:
     """Return the edges of runs in one direction, in the order of recording."""
-    return _ordered(_edges(select_in(connection, f"{_OF_RUNS}'{direction}'", runs)))
+    edges = Edges()
+    _add(edges, connection, _OF_RUNS, runs, direction)
+    return list(edges)
 
 
-def _ordered(edges: Iterable[Any]) -> list[Edge]:
-    return sorted(edges, key=itemgetter(0))
+def _add(edges: Edges, connection: Connection, sql: str, ends: Iterable[N], direction: str) -> None:
+    """Add the edges of some ends, of which not too many are rows at one time."""
+    ordered = iter(sorted(ends))
+    while some := list(islice(ordered, BATCH)):
+        edges.add(select_in(connection, sql.format(way=direction), some), direction)

@@ -1,23 +1,21 @@
 """The lineage graph: what lies upstream and downstream of versions, as a networkx.DiGraph.
 
-Knows what is found by walking edges; must not know how a graph is shown. Data flows along the graph's edges: version →
-run (used) → version (produced).
+Knows what is found by walking edges; must not know how a graph is shown, or how rows are packed. Data flows along the
+graph's edges: version → run (used) → version (produced).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
-from ..artifacts.reading import read_records
-from ..storage.database import select_in
 from ..storage.errors import InvalidInput
+from .attributes import RUN, VERSION, Attributes, EdgeAttributes, Words
 from .closure import DOWN, UP, Found, walk
 from .externals import EXTERNAL, REFERS, add_externals
-from .runs import PRODUCED, USED, read_runs
+from .packing import pack_runs, pack_versions
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -27,14 +25,25 @@ if TYPE_CHECKING:
 
 __all__ = ["EXTERNAL", "REFERS", "RUN", "VERSION", "LineageGraph", "assemble", "lineage_graph", "reach", "run_key"]
 
-VERSION, RUN = "version", "run"
-
-_NEWEST = "SELECT collection, max(number) FROM version WHERE collection {in} AND state = 'live' GROUP BY collection"
-_COLLECTIONS = "SELECT id, collection FROM version WHERE id {in}"
-
 
 class LineageGraph(nx.DiGraph):  # type: ignore[misc] # networkx has no types
     """A networkx.DiGraph that a notebook shows as a picture; its copies and its parts are such graphs, too."""
+
+    @classmethod
+    def made_of(
+        cls, nodes: Iterable[tuple[str, Attributes]], edges: Iterable[tuple[str, str, Attributes]]
+    ) -> LineageGraph:
+        """Return a graph that takes attributes as they are given, where `add_node` and `add_edge` make dictionaries.
+
+        Every node is taken before the first edge. What is added to the graph later is kept as networkx keeps it.
+        """
+        graph = cls()
+        known, after, before = graph._node, graph._succ, graph._pred
+        for node, attributes in nodes:
+            known[node], after[node], before[node] = attributes, {}, {}
+        for tail, head, attributes in edges:
+            after[tail][head] = before[head][tail] = attributes
+        return graph
 
     def _repr_html_(self) -> str | None:
         from .pictures.notebook import is_lineage, notebook_html
@@ -83,40 +92,40 @@ def reach(
 
     Its `depth` is None where both sides are walked and not equally far.
     """
-    found = Found(dict.fromkeys(starts))
+    found = Found()
     for side, depth, way in zip(sides, (up, down), (UP, DOWN), strict=True):
         if side:
             walk(connection, found, starts, depth, way)
+    found.versions.update(dict.fromkeys(starts))  # if there was no walk
     depths = {depth for side, depth in zip(sides, (up, down), strict=True) if side}
     words = {"up": sides[0], "down": sides[1], "depth": depths.pop() if len(depths) == 1 else None}
     return assemble(connection, found, starts, words)
 
 
 def assemble(connection: Connection, found: Found, roots: Iterable[int], words: Mapping[str, Any]) -> nx.DiGraph:
-    """Return the graph of what was found, whose edges are taken from it; `words` are its `up`, `down` and `depth`."""
-    records, newest = read_records(connection, list(found.versions)), _newest(connection, found.versions)
-    graph = LineageGraph(roots=[records[one].ref for one in roots], **words)
-    graph.graph["store"] = connection.exec_driver_sql("SELECT store_id FROM store").scalar_one()
-    versions = {number: record.ref for number, record in records.items()}
-    for number, record in records.items():
-        newer = newest.get(number)
-        newer = newer if newer is not None and newer > record.number else None
-        graph.add_node(versions[number], kind=VERSION, record=record, newer=newer, cut=number in found.cut)
+    """Return the graph of what was found, which is used up by it; `words` are its `up`, `down` and `depth`."""
+    versions: dict[int, str] = found.versions  # of big graphs there is no room for everything twice
     runs = {run: run_key(run) for run in found.runs}
-    for run in read_runs(connection, runs).values():
-        graph.add_node(runs[run.id], kind=RUN, record=run)
-    for number in sorted(found.edges):
-        edge = found.edges.pop(number)  # of big graphs there is no room for everything twice
-        version, run_node, used = versions[edge.version], runs[edge.run], edge.direction == USED
-        data = json.loads(edge.data) if edge.data else {}
-        ends = (version, run_node) if used else (run_node, version)
-        graph.add_edge(*ends, kind=USED if used else PRODUCED, time=edge.time, order=edge.id, data=data)
-    add_externals(connection, graph, versions)
+    referring: dict[int, str] = {}
+    shared = Words()
+
+    def nodes() -> Iterator[tuple[str, Attributes]]:
+        for one in pack_versions(connection, found.versions, found.cut, shared):
+            versions[one.id] = one.ref
+            if one.refers:
+                referring[one.id] = one.ref
+            yield one.ref, one.attributes
+        for run, attributes in pack_runs(connection, runs, shared):
+            yield runs[run], attributes
+
+    def edges() -> Iterator[tuple[str, str, Attributes]]:
+        facts = found.edges.facts
+        for at, run, version in found.edges.ends():
+            ends = (versions[version], runs[run]) if facts.used[at] else (runs[run], versions[version])
+            yield *ends, EdgeAttributes(at, facts)
+
+    graph = LineageGraph.made_of(nodes(), edges())
+    graph.graph |= {"roots": [versions[one] for one in roots], **words}
+    graph.graph["store"] = connection.exec_driver_sql("SELECT store_id FROM store").scalar_one()
+    add_externals(connection, graph, referring)
     return graph
-
-
-def _newest(connection: Connection, versions: Iterable[int]) -> dict[int, int]:
-    """Return for each version the highest number of a live version in its collection."""
-    collections = {int(row[0]): int(row[1]) for row in select_in(connection, _COLLECTIONS, versions)}
-    highest = {int(row[0]): int(row[1]) for row in select_in(connection, _NEWEST, set(collections.values()))}
-    return {version: highest[one] for version, one in collections.items() if one in highest}

@@ -175,10 +175,10 @@ class _Asker:
         found = Found()
         walk(self._connection, found, self.ask(of), None, way)
         beyond: dict[str, set[int]] = defaultdict(set)
-        for edge in found.edges.values():
+        for edge in found.edges:
             if edge.direction == way.far:
                 beyond[edge.run].add(edge.version)
-        beside = (edge for edge in found.edges.values() if edge.direction == way.near)
+        beside = (edge for edge in found.edges if edge.direction == way.near)
         inner = {edge.version for edge in beside if len(beyond[edge.run]) > (edge.version in beyond[edge.run])}
         return set(found.versions) - inner
 
@@ -225,6 +225,15 @@ def _same(connection: Connection, column: Any, value: str) -> Any:
 
 def _among(connection: Connection, versions: set[int], *, is_path: bool) -> nx.DiGraph:
     """Return the graph of versions and the runs that produced them; of a path, those that also used one of them."""
+    found = _found_among(connection, versions, is_path=is_path)
+    graph = assemble(connection, found, (), {"up": True, "down": False, "depth": None})
+    if is_path:  # between the two is no place outside
+        graph.remove_nodes_from([node for node, kind in graph.nodes(data="kind") if kind == EXTERNAL])
+    graph.graph["roots"] = _last(graph)
+    return graph
+
+
+def _found_among(connection: Connection, versions: set[int], *, is_path: bool) -> Found:
     found = Found(dict.fromkeys(sorted(versions)))
     made = edges_of_versions(connection, versions, PRODUCED)
     used = edges_of_runs(connection, {edge.run for edge in made}, USED)
@@ -232,14 +241,10 @@ def _among(connection: Connection, versions: set[int], *, is_path: bool) -> nx.D
     without = {edge.run for edge in used if edge.version not in versions}
     found.runs.update((edge.run, None) for edge in made if not is_path or edge.run in within)
     found.cut.update(edge.version for edge in made if edge.run in without)
-    for edge in (*made, *used):
-        if edge.run in found.runs and edge.version in versions:
-            found.edges[edge.id] = edge
-    graph = assemble(connection, found, (), {"up": True, "down": False, "depth": None})
-    if is_path:  # between the two is no place outside
-        graph.remove_nodes_from([node for node, kind in graph.nodes(data="kind") if kind == EXTERNAL])
-    graph.graph["roots"] = _last(graph)
-    return graph
+    for edges, direction in ((made, PRODUCED), (used, USED)):
+        inside = (edge for edge in edges if edge.run in found.runs and edge.version in versions)
+        found.edges.add([(one.id, one.run, one.version, one.time, one.data) for one in inside], direction)
+    return found
 
 
 def _last(graph: nx.DiGraph) -> list[str]:

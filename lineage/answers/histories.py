@@ -86,8 +86,7 @@ def _read(connection: Connection, old: int, new: int, depth: int | None) -> _Row
     walk(connection, found, [old, new], None if depth is None else depth + 1, UP)
     makers: dict[int, list[str]] = {}
     inputs: dict[str, list[int]] = {}
-    for number in sorted(found.edges):
-        edge = found.edges[number]
+    for edge in found.edges:
         if edge.direction == PRODUCED:
             makers.setdefault(edge.version, []).append(edge.run)
         else:

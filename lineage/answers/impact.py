@@ -132,8 +132,7 @@ def _steps(found: Found, starts: Iterable[int]) -> list[_Step]:
     """Return the shortest way to everything, breadth first; of several that are as short, the one recorded first."""
     users: dict[int, list[str]] = defaultdict(list)
     products: dict[str, list[int]] = defaultdict(list)
-    for number in sorted(found.edges):
-        edge = found.edges[number]
+    for edge in found.edges:
         if edge.direction == PRODUCED:
             products[edge.run].append(edge.version)
         else:

@@ -83,8 +83,7 @@ def _plan(connection: Connection, root: int, depth: int | None, given: frozenset
     walk(connection, found, [root], depth, UP)
     makers: dict[int, list[str]] = defaultdict(list)
     inputs: dict[str, list[Edge]] = defaultdict(list)
-    for number in sorted(found.edges):
-        edge = found.edges[number]
+    for edge in found.edges:
         if edge.direction == PRODUCED:
             makers[edge.version].append(edge.run)
         else:

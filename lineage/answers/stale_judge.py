@@ -58,12 +58,11 @@ class Judge:
         self._products: dict[str, list[int]] = defaultdict(list)
         self._users: dict[int, list[str]] = defaultdict(list)
         self._place: dict[int, int] = {}
-        for number in sorted(found.edges):
-            edge = found.edges[number]
+        for edge in found.edges:
             if edge.direction == PRODUCED:
                 self._made[edge.version].append(edge.run)
                 self._products[edge.run].append(edge.version)
-                self._place[edge.version] = number
+                self._place[edge.version] = edge.id
             else:
                 self._users[edge.version].append(edge.run)
                 member = members[edge.version]

@@ -328,7 +328,7 @@ def test_what_is_asked_for_at_once_is_what_is_found_step_by_step(worlds, seed):
     def found(way, depth, patience):
         one = Found()
         worlds.database.read(lambda connection: walk(connection, one, starts, depth, way, patience=patience))
-        return list(one.versions), list(one.runs), list(one.edges.values()), one.cut
+        return list(one.versions), list(one.runs), list(one.edges), one.cut
 
     def only(way, depth, patience):
         return worlds.database.read(lambda connection: reached(connection, starts, depth, way, patience=patience))

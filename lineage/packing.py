@@ -1,0 +1,155 @@
+"""Versions and runs read from their rows and packed at once, as attributes of a lineage graph's nodes.
+
+Knows the rows and how they join; must not know which of them are wanted, or why. They are read a batch at a time, so
+that what the driver makes of a row is gone when the next are read.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from ..storage.database import select_in
+from .attributes import RunAttributes, RunRow, VersionAttributes, VersionRow, Words
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["PackedVersion", "pack_runs", "pack_versions"]
+
+K = TypeVar("K", int, str)
+
+BATCH = 2000
+
+_VERSIONS = """
+SELECT id, collection, number, digest, size, file_count, state, created, deleted, actor, description, data,
+  EXISTS (SELECT 1 FROM reference WHERE reference.version = version.id)
+FROM version WHERE id {in}
+"""
+_COLLECTIONS = """
+SELECT collection.id, project.name, collection.name, collection.type,
+  (SELECT max(number) FROM version WHERE version.collection = collection.id AND version.state = 'live')
+FROM collection JOIN project ON project.id = collection.project WHERE collection.id {in}
+"""
+_ALIASES = "SELECT version, name FROM alias WHERE version {in} ORDER BY name"
+_TAGS = "SELECT version, name FROM tag WHERE version {in} ORDER BY name"
+_RUNS = """
+SELECT run.id, project.name, run.name, job_type, "group", notes, state, run.created, heartbeat, ended, exit_code, actor,
+  config, summary, code, environment
+FROM run JOIN project ON project.id = run.project WHERE run.id {in}
+"""
+_RUN_TAGS = "SELECT run, name FROM run_tag WHERE run {in} ORDER BY name"
+
+
+class PackedVersion(NamedTuple):
+    """A version's row id, its ref, what a graph keeps of it, and whether it refers to places outside the store."""
+
+    id: int
+    ref: str
+    attributes: VersionAttributes
+    refers: bool
+
+
+class _Collection(NamedTuple):
+    address: str
+    place: int  # of project, name and type among the words
+    newest: int  # number of a version that is there; below any if there is none
+
+
+def pack_versions(
+    connection: Connection, ids: Iterable[int], cut: Container[int], words: Words
+) -> Iterator[PackedVersion]:
+    """Yield versions by row id, in the order asked for; ids that mean nothing are left out."""
+    collections: dict[int, _Collection] = {}
+    for some in _batches(ids):
+        rows = {row[0]: row for row in select_in(connection, _VERSIONS, some)}
+        aliases, tags = (_names(connection, sql, some) for sql in (_ALIASES, _TAGS))
+        unknown = {row[1] for row in rows.values()} - collections.keys()
+        for number, project, name, kind, newest in select_in(connection, _COLLECTIONS, unknown):
+            place = words.place((project, name, kind))
+            collections[number] = _Collection(f"{project}/{name}", place, -1 if newest is None else newest)
+        for one in some:
+            if one in rows:
+                yield _version(one, rows[one], collections, aliases.get(one, ()), tags.get(one, ()), one in cut, words)
+
+
+def _version(
+    one: int,
+    row: Sequence[Any],
+    collections: dict[int, _Collection],
+    aliases: Iterable[str],
+    tags: Iterable[str],
+    cut: bool,
+    words: Words,
+) -> PackedVersion:
+    _, owner, number, digest, size, files, state, created, deleted, actor, description, data, refers = row
+    collection = collections[owner]
+    packed = VersionRow(
+        id=one,
+        collection=collection.place,
+        number=number,
+        digest=digest,
+        size=size,
+        file_count=files,
+        state=words.place(state),
+        created=created,
+        deleted=deleted,
+        actor=words.place(actor),
+        description=description,
+        metadata=data,
+        aliases=tuple(aliases),
+        tags=tuple(tags),
+        refers=bool(refers),
+        newer=collection.newest if collection.newest > number else None,
+        cut=cut,
+    )
+    return PackedVersion(one, f"{collection.address}:v{number}", VersionAttributes.of(packed, words), bool(refers))
+
+
+def pack_runs(connection: Connection, ids: Iterable[str], words: Words) -> Iterator[tuple[str, RunAttributes]]:
+    """Yield ids of runs, in the order asked for, and what a graph keeps of each; ids that mean nothing are left out."""
+    for some in _batches(ids):
+        rows = {row[0]: row for row in select_in(connection, _RUNS, some)}
+        tags = _names(connection, _RUN_TAGS, some)
+        for one in some:
+            if one in rows:
+                yield one, RunAttributes.of(_run(rows[one], tags.get(one, ()), words), words)
+
+
+def _run(row: Sequence[Any], tags: Iterable[str], words: Words) -> RunRow:
+    id_, project, name, job, group, notes, state, created, beat, ended, exit_code, actor, *texts = row
+    config, summary, code, environment = texts
+    return RunRow(
+        id=id_,
+        project=words.place(project),
+        name=name,
+        job_type=words.place(job),
+        group=words.place(group),
+        notes=notes,
+        tags=tuple(tags),
+        state=words.place(state),
+        created=created,
+        heartbeat=beat,
+        ended=ended,
+        exit_code=exit_code,
+        actor=words.place(actor),
+        config=words.place(config),
+        summary=summary,
+        code=words.place(code),
+        environment=words.place(environment),
+    )
+
+
+def _batches(ids: Iterable[K]) -> Iterator[list[K]]:
+    left = iter(ids)
+    while some := list(islice(left, BATCH)):
+        yield some
+
+
+def _names(connection: Connection, sql: str, ids: list[K]) -> dict[K, list[str]]:
+    found: dict[K, list[str]] = defaultdict(list)
+    for one, name in select_in(connection, sql, ids):
+        found[one].append(name)
+    return found
