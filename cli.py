@@ -21,6 +21,7 @@ import typer
 
 from . import __version__
 from .commands import answers, cache, care, compare, exchange, names, removal, running, signing, status, trace, versions
+from .commands.chosen import command_for
 from .commands.invocation import Invocation
 from .display import Screen
 from .storage import errors
@@ -134,11 +135,10 @@ def exit_code(error: Exception) -> int:
 
 
 def _run(arguments: Sequence[str], screen: Screen) -> int:
-    command = typer.main.get_command(app)
+    hoisted = hoist(arguments)
+    command = command_for(app, hoisted, GLOBAL)
     try:
-        with command.make_context(
-            "art", hoist(arguments), obj=Invocation(screen, arguments=tuple(arguments))
-        ) as context:
+        with command.make_context("art", hoisted, obj=Invocation(screen, arguments=tuple(arguments))) as context:
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code

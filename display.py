@@ -21,14 +21,14 @@ __all__ = [
     "Cell",
     "Column",
     "Screen",
+    "Size",
+    "Time",
     "Value",
     "ago",
     "count_of",
     "fold",
     "iso",
     "lay_out",
-    "size_cell",
-    "time_cell",
     "when",
 ]
 
@@ -38,6 +38,7 @@ NARROW, NARROWEST = 8, 4  # what a column that may be folded keeps, and where al
 _BOLD, _RED, _DIM = "1", "31", "2"
 _PLAIN = str.maketrans({"→": "->", "←": "<-", "·": "-", "…": "...", "“": '"', "”": '"'})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -48,6 +49,39 @@ class Cell(NamedTuple):
     plain: str
 
 
+class Size(NamedTuple):
+    """Bytes as a value. Each of its forms is made when it is asked for: a list of thousands needs one of them."""
+
+    size: int
+
+    @property
+    def shown(self) -> str:
+        """With a unit."""
+        return print_size(self.size)
+
+    @property
+    def plain(self) -> str:
+        """In full."""
+        return str(self.size)
+
+
+class Time(NamedTuple):
+    """A time as a value, empty where there is none, in microseconds since the epoch, as the one that is now."""
+
+    at: int | None
+    now: int
+
+    @property
+    def shown(self) -> str:
+        """How long ago."""
+        return "" if self.at is None else ago(self.at, self.now)
+
+    @property
+    def plain(self) -> str:
+        """As RFC 3339."""
+        return iso(self.at) or ""
+
+
 class Column(NamedTuple):
     """One column of a table; one that may be folded goes on below where the terminal is narrow."""
 
@@ -56,7 +90,7 @@ class Column(NamedTuple):
     fold: bool = False
 
 
-Value = str | Cell  # of a table
+Value = str | Cell | Size | Time  # of a table
 
 
 def count_of(number: int, what: str, several: str | None = None) -> str:
@@ -76,7 +110,7 @@ def iso(at: int | None) -> str | None:
     """
     if at is None:
         return None
-    return (_EPOCH + timedelta(microseconds=at)).replace(tzinfo=None).isoformat() + "Z"
+    return (_NAIVE_EPOCH + timedelta(microseconds=at)).isoformat() + "Z"
 
 
 def when(at: int) -> str:
@@ -101,16 +135,6 @@ def ago(at: int, now: int) -> str:
         if seconds >= unit:
             return f"{seconds // unit}{mark} ago"
     return f"{seconds}s ago" if seconds > 0 else "now"
-
-
-def size_cell(size: int) -> Cell:
-    """Return bytes as a cell."""
-    return Cell(print_size(size), str(size))
-
-
-def time_cell(at: int | None, now: int) -> Cell:
-    """Return a time as a cell; empty where there is none."""
-    return Cell("", "") if at is None else Cell(ago(at, now), iso(at) or "")
 
 
 def fold(text: str, room: int) -> list[str]:
@@ -207,7 +231,10 @@ class Screen:
 
     def tabbed(self, values: Iterable[Value]) -> None:
         """Print one row for programs."""
-        plain = (_printable(one if isinstance(one, str) else one.plain, self.out) for one in values)
+        plain = [one if isinstance(one, str) else one.plain for one in values]
+        row = "".join(plain)
+        if not (row.isascii() and row.isprintable()):  # most rows are: one look instead of one at each value
+            plain = [_printable(one, self.out) for one in plain]
         self.out.write("\t".join(plain) + "\n")
 
     def note(self, text: str) -> None:

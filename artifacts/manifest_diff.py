@@ -13,7 +13,7 @@ from operator import ne
 from typing import NamedTuple, cast
 
 from .entry import Entry, path_of
-from .manifest_page import Item, PageReader, Place, child_place
+from .manifest_page import Beside, Item, PageReader, Place, child_place
 from .manifest_read import Manifest
 
 __all__ = ["Change", "Rename", "diff", "renames"]
@@ -49,17 +49,18 @@ def diff(a: Manifest, b: Manifest) -> Iterator[Change]:
     old_level, new_level = a.reader.one(a.top)[0], b.reader.one(b.top)[0]
     while old_level or new_level:
         if old_level == new_level:
-            passed: set[str] = set()  # most paths are in both, and hashing them is what reading a page costs
-            above, beside = list(a.reader.fetch(old, passed=passed)), list(b.reader.fetch(new, passed=passed))
-            shared = _named(above) & _named(beside)
-            old, new = _below(above, shared), _below(beside, shared)
+            beside = Beside()  # most of a page that differs is in both, and checking it is what reading it costs
+            above = list(a.reader.fetch(old, beside=beside))
+            opposite = list(b.reader.fetch(new, beside=beside))
+            shared = _named(above) & _named(opposite)
+            old, new = _below(above, shared), _below(opposite, shared)
             old_level, new_level = old_level - 1, new_level - 1
         elif old_level > new_level:
             old, old_level = _below(a.reader.fetch(old), {place.digest for place in new}), old_level - 1
         else:
             new, new_level = _below(b.reader.fetch(new), {place.digest for place in old}), new_level - 1
-    passed = set()
-    yield from _changes(_leaves(a.reader, old, passed), _leaves(b.reader, new, passed))
+    beside = Beside()
+    yield from _changes(_leaves(a.reader, old, beside), _leaves(b.reader, new, beside))
 
 
 def _named(opened: Iterable[Opened]) -> set[bytes]:
@@ -77,8 +78,8 @@ def _below(opened: Iterable[Opened], but: AbstractSet[bytes]) -> list[Place]:
     ]
 
 
-def _leaves(reader: PageReader, places: Sequence[Place], passed: set[str]) -> Iterator[Sequence[Entry]]:
-    for _, _, items in reader.fetch(places, passed=passed):
+def _leaves(reader: PageReader, places: Sequence[Place], beside: Beside) -> Iterator[Sequence[Entry]]:
+    for _, _, items in reader.fetch(places, beside=beside):
         yield cast("Sequence[Entry]", items)
 
 

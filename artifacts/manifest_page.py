@@ -6,8 +6,9 @@ docs/format.md, "Manifest".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, compress
+from operator import ne
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -24,6 +25,7 @@ __all__ = [
     "MAX_LEVEL",
     "MAX_PAGE",
     "MIN_ITEMS",
+    "Beside",
     "Child",
     "GetPages",
     "Item",
@@ -47,7 +49,6 @@ MAX_BYTES = 1 << 20  # a page ends after the item with which its items come to t
 MAX_PAGE = MAX_BYTES + (1 << 15)  # no item can be longer than 32 KiB
 MAX_LEVEL = 15
 THRESHOLD = -(-(1 << 32) // 384)
-PASSED = 4 * MAX_ITEMS  # paths known to end no page that are kept: those of pages side by side in two trees
 BATCH = 64  # pages asked for in one call: bounds memory, hides latency
 
 PutPage = Callable[[bytes, bytes], None]
@@ -118,22 +119,16 @@ def first_end(level: int, items: Sequence[Item], start: int, stop: int) -> int:
     little-endian, is below 2³²/384, once the page holds 128 items.
     """
     start = max(start, MIN_ITEMS - 1)
-    count = _first_low(level, map(path_of, items[start:stop]))
-    return start + count if count else 0
-
-
-def _first_low(level: int, paths: Iterable[str]) -> int:
-    """Return how many paths there are up to the first whose hash ends a page; 0 if there is none."""
     level_byte = bytes([level])
     hasher = blake3()  # one used again costs half of what making one a path does
     reset, update, finish = hasher.reset, hasher.update, hasher.digest
-    for count, path in enumerate(paths, start=1):
+    for position, path in enumerate(map(path_of, items[start:stop]), start=start + 1):
         reset()
         update(level_byte + path.encode())
         digest = finish()
         # The threshold is below 2**24, so the fourth byte settles nearly every case.
         if not digest[3] and int.from_bytes(digest[:4], "little") < THRESHOLD:
-            return count
+            return position
     return 0
 
 
@@ -161,6 +156,59 @@ def child_places(place: Place, level: int, items: Sequence[Item]) -> list[Place]
     return [child_place(place, level, items, index) for index in range(len(items))]
 
 
+class Alike(NamedTuple):
+    """What the paths of a page have in common with those of a page that was checked and has `others` of them.
+
+    The first `start` are the same, and so are the last `end`.
+    """
+
+    start: int = 0
+    end: int = 0
+    others: int = 0
+
+    def unproved(self, count: int) -> tuple[int, int]:
+        """Return from where up to where the items of a page of so many may end it before its last one does.
+
+        A path that is in the other page, too, ends none, or that page would have ended with it; but nothing is known of
+        the last one there, and of the first ones, which may end a page here where they stand further behind.
+        """
+        start = min(self.start, max(self.others - 1, 0))
+        return start, min(max(count - self.end, MIN_ITEMS - 1 + count - self.others), count - 1)
+
+
+class Beside:
+    """Pages of one level of two trees that are read side by side: most of a page that differs is in both.
+
+    Where a page begins behind the same path as one of the other tree, paths that both have are checked once. A page is
+    held until its counterpart comes, or too many others have come before that.
+    """
+
+    KEEP = 32
+
+    def __init__(self) -> None:
+        self._checked: dict[str | None, list[str]] = {}  # the paths of a page, by the path before them
+
+    def alike(self, place: Place, paths: list[str]) -> Alike:
+        """Return what a page's paths have in common with those of its counterpart."""
+        others = self._checked.pop(place.after, None)
+        if others is None:
+            return Alike()
+        least = min(len(paths), len(others))
+        start = _same(paths, others, least)
+        return Alike(start, _same(paths[::-1], others[::-1], least - start), len(others))
+
+    def keep(self, place: Place, paths: list[str]) -> None:
+        """Keep the paths of a page that was checked for its counterpart."""
+        if len(self._checked) >= self.KEEP:
+            del self._checked[next(iter(self._checked))]
+        self._checked[place.after] = paths
+
+
+def _same(paths: list[str], others: list[str], most: int) -> int:
+    """Return how many paths are the same from the start on, at most so many."""
+    return next(compress(range(most), map(ne, paths, others)), most)
+
+
 class PageReader:
     """Pages by place, each checked whole before anything of it is used.
 
@@ -176,19 +224,18 @@ class PageReader:
         self._kept: dict[Place, tuple[int, Sequence[Item]]] = {}
 
     def fetch(
-        self, places: Sequence[Place], batch: int = BATCH, passed: set[str] | None = None
+        self, places: Sequence[Place], batch: int = BATCH, beside: Beside | None = None
     ) -> Iterator[tuple[Place, int, Sequence[Item]]]:
         """Yield (place, level, items) for each place in order; each batch of pages is asked for in one call.
 
-        `passed` is for who reads pages of one level that have paths in common: it holds paths of that level whose
-        hashes were seen to end no page, and what is hashed is added. It stays bounded.
+        `beside` is for who reads pages of one level of two trees in turns.
         """
         for start in range(0, len(places), batch):
             opened = [(place, self._kept.get(place)) for place in places[start : start + batch]]
             wanted = [place.digest for place, kept in opened if kept is None]
             pages = dict(self._get(wanted)) if wanted else {}
             for place, kept in opened:
-                level, items = kept or self._open(place, pages, passed)
+                level, items = kept or self._open(place, pages, beside)
                 yield place, level, items
 
     def one(self, place: Place) -> tuple[int, Sequence[Item]]:
@@ -196,11 +243,11 @@ class PageReader:
         return self._kept.get(place) or self._open(place, self._get([place.digest]))
 
     def _open(
-        self, place: Place, pages: Mapping[bytes, bytes], passed: set[str] | None = None
+        self, place: Place, pages: Mapping[bytes, bytes], beside: Beside | None = None
     ) -> tuple[int, Sequence[Item]]:
         if place.digest not in pages:
             raise _damaged(place, "it is missing")
-        opened = _parse(place, pages[place.digest], passed)
+        opened = _parse(place, pages[place.digest], beside)
         if opened[0]:
             if len(self._kept) >= self.KEEP:
                 self._kept.clear()
@@ -208,7 +255,7 @@ class PageReader:
         return opened
 
 
-def _parse(place: Place, page: bytes, passed: set[str] | None) -> tuple[int, Sequence[Item]]:
+def _parse(place: Place, page: bytes, beside: Beside | None) -> tuple[int, Sequence[Item]]:
     """Decode a page and check it against every rule that can be seen in it and in its place."""
     if len(page) > MAX_PAGE:
         raise _damaged(place, f"it has {len(page)} bytes, more than a page can have")
@@ -223,19 +270,25 @@ def _parse(place: Place, page: bytes, passed: set[str] | None) -> tuple[int, Seq
     level, items = parsed.level, parsed.items
     if place.level is not None and level != place.level:
         raise _damaged(place, f"it has level {level}, its parent wants {place.level}")
+    paths = list(map(path_of, items))
+    alike = Alike() if beside is None else beside.alike(place, paths)
+    fresh = paths[alike.start : len(paths) - alike.end]
     try:
-        _check_paths(place, list(map(path_of, items)))
+        if fresh:  # else all of them stand in the other page, which begins behind the same path, in the same order
+            check_paths(fresh)
+            _check_order(place, paths)
     except InvalidName as error:
         raise _damaged(place, str(error)) from None
     if isinstance(parsed, _Leaf) and (wrong := misfit(parsed.items)) is not None:
         raise _damaged(place, f"the entry {shown(wrong.path)} mixes the fields of a file and of an external entry")
     _check_totals(place, level, items)
-    _check_cuts(place, level, items, len(page), passed)
+    _check_cuts(place, level, items, len(page), alike)
+    if beside is not None and not alike.others:
+        beside.keep(place, paths)
     return level, items
 
 
-def _check_paths(place: Place, paths: list[str]) -> None:
-    check_paths(paths)
+def _check_order(place: Place, paths: list[str]) -> None:
     order = PathOrder()
     if place.after is not None:
         order.feed([place.after])
@@ -257,29 +310,16 @@ def _check_totals(place: Place, level: int, items: Sequence[Item]) -> None:
         raise _damaged(place, f"it holds {entries} entries and {size} bytes, its parent says {said}")
 
 
-def _check_cuts(place: Place, level: int, items: Sequence[Item], size: int, passed: set[str] | None) -> None:
+def _check_cuts(place: Place, level: int, items: Sequence[Item], size: int, alike: Alike) -> None:
     """Check that a page of `size` bytes ends at the first item that ends it; a level's last page may end before."""
     count = len(items)
     filled = size - (4 if count < 16 else 6)  # without what stands before the items
-    if _goes_on(level, items, passed):
+    if first_end(level, items, *alike.unproved(count)):
         raise _damaged(place, "it goes on past an item that ends a page")
     if filled >= MAX_BYTES and filled - len(_encode(items[-1])) >= MAX_BYTES:
         raise _damaged(place, "it goes on past the bytes that end a page")
     if not (place.last or count == MAX_ITEMS or filled >= MAX_BYTES or first_end(level, items, count - 1, count)):
         raise _damaged(place, "it ends where no page ends")
-
-
-def _goes_on(level: int, items: Sequence[Item], passed: set[str] | None) -> bool:
-    """Whether an item before the last one ends the page by its path's hash."""
-    if passed is None:
-        return first_end(level, items, 0, len(items) - 1) > 0
-    fresh = set(map(path_of, items[MIN_ITEMS - 1 : -1])) - passed
-    if _first_low(level, fresh):
-        return True
-    if len(passed) > PASSED:
-        passed.clear()
-    passed |= fresh
-    return False
 
 
 def end_by_bytes(encoded: Sequence[bytes]) -> int:

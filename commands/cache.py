@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..display import count_of, size_cell
+from ..display import Size, count_of
 from ..lineage.printing import print_size
 from ..storage.errors import InvalidInput
 from .invocation import AsJson, invocation
@@ -61,14 +61,14 @@ def cache(context: typer.Context, as_json: AsJson = False) -> None:
         return
     pairs: list[tuple[str, Value]] = [
         ("folder", str(folder)),
-        ("limit", size_cell(settings.cache_size)),
-        ("used", size_cell(used.size)),
+        ("limit", Size(settings.cache_size)),
+        ("used", Size(used.size)),
         ("packs", str(used.objects)),
         ("blocks", str(used.blocks)),
-        ("shared", size_cell(shared_bytes)),
+        ("shared", Size(shared_bytes)),
         ("files", str(shared)),
     ]
-    call.screen.pairs([*pairs, *((f"{name}/", size_cell(size)) for name, size in beside.items())])
+    call.screen.pairs([*pairs, *((f"{name}/", Size(size)) for name, size in beside.items())])
     if settings.cache_size == 0:
         call.screen.remark("a limit of 0: nothing is kept of what is read")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts.comparison import Count, Group, Tally, What, aspects, fold_deltas
 from ..artifacts.nested import ABSENT, Changed, nested_changes
-from ..display import Cell, Column, Screen, count_of, size_cell
+from ..display import Cell, Column, Screen, Size, count_of
 from ..lineage.columns import escape, width
 from ..lineage.printing import print_size
 from ..storage.digest import Digest
@@ -104,7 +104,7 @@ def print_stat(screen: Screen, found: Found) -> None:
     """Print how many paths and bytes differ."""
     counts = found.paths.tally.counts
     rows = [
-        (what.value, Cell(f"{one.paths:,}", str(one.paths)), size_cell(one.old_size), size_cell(one.new_size))
+        (what.value, Cell(f"{one.paths:,}", str(one.paths)), Size(one.old_size), Size(one.new_size))
         for what, one in counts.items()
     ]
     if screen.terminal:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..display import Cell, Column, Value, iso, size_cell, time_cell
+from ..display import Cell, Column, Size, Time, Value, iso
 from ..lineage.printing import print_duration, print_size
 from ..storage.digest import Digest
 
@@ -93,8 +93,8 @@ def collection_row(one: CollectionRecord, now: int, *, with_project: bool) -> tu
         one.type,
         "" if one.latest is None else f"v{one.latest}",
         str(one.versions),
-        size_cell(one.size),
-        time_cell(one.updated, now),
+        Size(one.size),
+        Time(one.updated, now),
         aliases,
     )
 
@@ -119,9 +119,9 @@ def version_row(one: VersionRecord, now: int) -> tuple[Value, ...]:
     names = [*one.aliases] if one.state == "live" else [one.state, *one.aliases]
     return (
         one.version,
-        size_cell(one.size),
+        Size(one.size),
         Cell(f"{one.file_count:,}", str(one.file_count)),
-        time_cell(one.created, now),
+        Time(one.created, now),
         one.actor,
         ",".join(names),
         ",".join(one.tags),
@@ -157,7 +157,7 @@ def level_row(one: Entry | Folder) -> tuple[Value, ...]:
 
     count = one.entries if isinstance(one, Folder) else 1
     shown = f"{count:,}" if isinstance(one, Folder) else "" if one.external is None else "external"
-    return (_name(one), size_cell(one.size), Cell(shown, str(count)))
+    return (_name(one), Size(one.size), Cell(shown, str(count)))
 
 
 def external_text(places: Sequence[ExternalRecord]) -> str:
@@ -170,7 +170,7 @@ def file_row(one: Entry) -> tuple[Value, ...]:
     """Return the row of a file under its whole path, with its digest, or the URL where its bytes are."""
     digest = Digest(one.digest)
     where = Cell(digest.short, str(digest)) if one.external is None else one.external.url
-    return (one.path, size_cell(one.size), where)
+    return (one.path, Size(one.size), where)
 
 
 def file_json(one: Entry | Folder, folder: str) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def run_row(one: RunRecord, now: int) -> tuple[Value, ...]:
         one.job_type or "",
         "" if one.name == one.id else one.name,
         one.state,
-        time_cell(one.created, now),
+        Time(one.created, now),
         Cell("", "") if took is None else Cell(print_duration(took), f"{took / 1e6:.6f}"),
         Cell(commit[:7] + mark if commit else "", commit + mark if commit else ""),
         one.actor,
@@ -221,7 +221,7 @@ def _values_cell(values: dict[str, Any]) -> Cell:
 
 def event_row(one: Event, now: int) -> tuple[Value, ...]:
     """Return the row of what happened to a collection."""
-    return (time_cell(one.time, now), event_text(one), one.actor, one.reason or "")
+    return (Time(one.time, now), event_text(one), one.actor, one.reason or "")
 
 
 def event_json(one: Event) -> dict[str, Any]:

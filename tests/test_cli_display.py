@@ -2,10 +2,11 @@
 
 import io
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineart.display import Cell, Column, Screen, ago, fold, iso, lay_out, when
+from lineart.display import Cell, Column, Screen, Size, Time, ago, fold, iso, lay_out, when
 from lineart.lineage.columns import width
 
 COLUMNS = (Column("NAME", fold=True), Column("SIZE", right=True), Column("ALIASES", fold=True))
@@ -48,6 +49,25 @@ def test_a_pipe_gets_the_plain_values_and_no_heading():
     pipe.table(COLUMNS, [("a\tb", Cell("1.0 KiB", "1024"), "x→y")])
     pipe.remark("1 row")
     assert said(pipe) == "a\\x09b\t1024\tx→y\n"
+
+
+def test_sizes_and_times_are_in_full_in_a_pipe_and_short_on_a_terminal():
+    row = [(Size(2048), Time(1_500_000, 3_600_000_000), Time(None, 0))]
+    pipe, terminal = screen(), screen(terminal=True)
+    pipe.table(COLUMNS, row)
+    terminal.table(COLUMNS, row)
+    assert said(pipe) == "2048\t1970-01-01T00:00:01.500000Z\t\n"
+    assert said(terminal).splitlines()[1].split("  ") == ["2.0 KiB", "59m ago"]
+
+
+@pytest.mark.parametrize("bad", ["\x1b[2J", "\n", "\t", "\u202e", "\ud800"])
+def test_one_value_that_a_terminal_would_act_on_is_escaped_and_leaves_the_others_of_its_row_alone(bad):
+    pipe = screen()
+    pipe.tabbed(["a é", bad, "语"])
+    first, second, third = said(pipe).removesuffix("\n").split("\t")
+    assert (first, third) == ("a é", "语")
+    assert second.startswith("\\")
+    assert second.isprintable()
 
 
 def test_what_ascii_cannot_show_is_spelled():
