@@ -103,6 +103,8 @@ class Bar:
                 self._drawn[0].stop()
 
     def _state(self) -> str:
+        if self._size is None and not self._done_size:  # work that has no bytes: versions or events that are looked at
+            return f"{self._done_files:,} so far"
         (began, before), (now, done) = self._marks[0], self._marks[-1]
         state = describe(self._done_size, self._size, (done - before) / (now - began) if now > began else 0.0)
         if self._files is not None and self._files > 1:

@@ -21,7 +21,7 @@ from .artifacts.records import listed
 from .artifacts.ref import LATEST, Ref, check_alias, fold_name
 from .artifacts.stat_cache import StatCache
 from .environment import actor, settings_here, user_data
-from .keeping import Keeping
+from .keeping import Keeping, compared_tables
 from .lineage.ledger import Ledger
 from .lineage.runs import FOLDS as RUN_FOLDS
 from .lineage.signing.signatures import FOLDS as SIGNATURE_FOLDS
@@ -139,7 +139,7 @@ def repair(settings: Settings) -> Repaired:
     from .storage.repair import repair_database
 
     with closing(open_backend(settings.url, settings.storage_options)) as backend:
-        return repair_database(backend, _database_of(settings), actor=actor(), folds=FOLDS)
+        return repair_database(backend, _database_of(settings), actor=actor(), folds=FOLDS, compared=compared_tables())
 
 
 def open_or_create(settings: Settings, made: Callable[[Store], None] = lambda _: None) -> Store:

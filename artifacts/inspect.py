@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from ..storage.check import CheckReport, SoundChunks, check_journal, check_marker, check_packs, read_chunks
+from ..storage.check import CheckReport, SoundChunks, check_marker, check_packs, read_chunks
+from ..storage.check_journal import check_journal
 from ..storage.marks import Marks
+from ..storage.rows import Compared
 from ..storage.verify import share_of
 from . import tables
 from .catalog import Catalog
@@ -49,12 +51,14 @@ def check_store(
     seed: int | None = None,
     named: Sequence[Named] = (),
     external: bool = False,
+    compared: Sequence[Compared] = (),
     progress: Progress | None = None,
 ) -> StoreReport:
     """Check a whole store: packs, index, journal, and every version that is not purged; `named` are chunks of others.
 
     `read_data` is the share of the bytes that is read, too. What is not in the store is counted, or with `external`
-    looked at where it is. InvalidInput where it is not 0 to 1.
+    looked at where it is. With `compared`, rows are compared with what the journal says. InvalidInput where the share
+    is not 0 to 1.
     """
     report = StoreReport()
     engine = catalog.engine
@@ -63,7 +67,7 @@ def check_store(
         report.seed = None if read_data == 1 else secrets.randbelow(SEEDS) if seed is None else seed
     sound = SoundChunks(engine.chunks)
     check_marker(engine, report)
-    check_journal(engine, report)
+    check_journal(engine, report, compared, lambda events: progress(events, 0) if compared and progress else None)
     packs = check_packs(engine, report, sound)
     if read_data:
         read_chunks(engine, report, sound, share_of(packs, float(read_data), report.seed or 0))

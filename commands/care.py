@@ -14,7 +14,9 @@ from ..display import count_of
 from ..lineage.printing import print_size
 from .invocation import AsJson, invocation
 from .mended import loss_json, mended_json, print_mended
+from .rejournal import repair_journal
 from .removal import Yes, require_yes
+from .rows import advice, rows_json
 
 if TYPE_CHECKING:
     from ..artifacts.inspect import StoreReport
@@ -36,10 +38,11 @@ def register(app: typer.Typer) -> None:
     app.command("init", rich_help_panel=_PANEL)(init)
     app.command("check", cls=_Share, rich_help_panel=_PANEL)(check)
     app.command("demo", rich_help_panel=_PANEL)(demo)
-    mending = typer.Typer(help="Mend what is broken: index, database.", rich_markup_mode="rich")
+    mending = typer.Typer(help="Mend what is broken: index, database, journal.", rich_markup_mode="rich")
     mending.callback()(repair)
     mending.command("index", cls=_Share)(repair_index)
     mending.command("database")(repair_database)
+    mending.command("journal")(repair_journal)
     app.add_typer(mending, name="repair", rich_help_panel=_PANEL)
 
 
@@ -89,6 +92,9 @@ def check(
         bool,
         typer.Option("--external", help="Ask the places of external entries whether they are what they were, too."),
     ] = False,
+    journal: Annotated[
+        bool, typer.Option("--journal", help="Compare every row of the database with what the journal says, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Verify that everything is there, and is what it says; exits with 5 where something is damaged."""
@@ -96,8 +102,9 @@ def check(
     share = _share(read_data)
     with call.open() as store:
         versions = sum(one.versions for one in store.collections())
-        with call.watched(store, versions):
-            report = store.check(read_data=share, seed=seed, external=external)
+        events = store.engine.database.store().seq if journal else 0
+        with call.watched(store, versions + events):
+            report = store.check(read_data=share, seed=seed, external=external, journal=journal)
     if as_json:
         call.screen.document(_document(report))
     else:
@@ -122,21 +129,24 @@ def repair() -> None:
 
 
 def repair_database(context: typer.Context, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Rebuild a lost or outdated database from the bucket; deletes nothing, and may be interrupted and repeated."""
+    """Rebuild a lost or outdated database from the bucket, and mend rows by the journal; deletes no object."""
     from ..store import repair as mend
 
     call = invocation(context)
     settings = call.settings()
-    require_yes(call, f"make the database of {settings.url} know all that the bucket holds?", yes=yes, instead="")
+    require_yes(call, f"make the database of {settings.url} what the bucket says?", yes=yes, instead="")
     found = mend(settings)
     if as_json:
         damaged = [{"where": where, "what": what} for where, what in found.damaged]
-        call.screen.document({"events": found.events, "packs": found.packs, "chunks": found.chunks, "damaged": damaged})
+        counts = {"events": found.events, "packs": found.packs, "chunks": found.chunks, "rows": found.rows}
+        call.screen.document({**counts, "damaged": damaged})
     else:
         for where, what in found.damaged:
             call.screen.problem(f"{where}: {what}")
-        counts = (count_of(found.events, "event"), count_of(found.packs, "pack"), count_of(found.chunks, "chunk"))
-        call.screen.line(f"brought back {', '.join(counts)}")
+        back = (count_of(found.events, "event"), count_of(found.packs, "pack"), count_of(found.chunks, "chunk"))
+        call.screen.line(f"brought back {', '.join(back)}")
+        if found.rows:
+            call.screen.line(f"made {count_of(found.rows, 'row')} what the journal says")
         call.screen.remark("`art check` tells whether anything is missing")
     if found.damaged:
         raise typer.Exit(DAMAGED)
@@ -184,6 +194,7 @@ def _document(report: StoreReport) -> dict[str, object]:
         "problems": [{"where": one.where, "what": one.what} for one in report.problems],
         "notes": report.notes,
         "lost": [loss_json(one) for one in report.lost],
+        "rows": rows_json(report.rows),
     }
 
 
@@ -206,16 +217,20 @@ def _print(report: StoreReport, screen: Screen, *, read_data: bool) -> None:
     ]
     if report.external:
         counts.append(f"{report.external:,} external")
+    if report.rows is not None:
+        counts.append("every row")
     if read_data:
         share = f" of {print_size(report.pack_bytes)} (seed {report.seed})" if report.seed is not None else ""
         counts.append(f"{print_size(report.read_bytes)}{share} read")
+    found = f"{count_of(len(report.problems), 'problem')} in {', '.join(counts)}"
+    if not screen.terminal:  # a log is to end with what was found
+        said = f"{', '.join(counts)}: nothing is wrong" if report.clean else found
+        screen.tabbed(["verdict", "clean" if report.clean else "damaged", said])
     if report.clean:
         screen.remark(f"{', '.join(counts)}: nothing is wrong")
     else:
-        content = any("/" in one.where for one in report.problems)  # a pack, or a version's file
-        command = "art repair index --read-data" if read_data else "art repair index"
-        advice = f"; `{command}` mends what it can, and logging the good files again the rest" if content else ""
-        screen.error(f"{count_of(len(report.problems), 'problem')} in {', '.join(counts)}{advice}")
+        what_to_do = advice(report, read_data=read_data)
+        screen.error(f"{found}{what_to_do}")
 
 
 def demo(

@@ -1,14 +1,14 @@
-"""Checking packs, index and journal: whether bucket and database say the same.
+"""Checking packs and index: whether bucket and database say the same; the journal is looked at in `check_journal.py`.
 
 Knows storage only; which chunks are needed is known to those who hand out `SoundChunks`. Changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -17,11 +17,11 @@ from .chunks import READABLE, ChunkStore, Location
 from .digest import Digest
 from .engine import Engine
 from .errors import IntegrityError, NotFound, StoreUnavailable
-from .events import Event, canonical
 from .layout import MARKER, pack_folder, parse_pack_key
 from .marker import LARGEST, Marker
 from .pack import PackKind, Slot
 from .packs import PackRow
+from .rows_check import RowReport
 from .tables import PackState
 from .verify import ahead, damaged_chunks, locations, slots_of
 
@@ -29,7 +29,6 @@ __all__ = [
     "CheckReport",
     "Problem",
     "SoundChunks",
-    "check_journal",
     "check_marker",
     "check_packs",
     "list_packs",
@@ -38,7 +37,7 @@ __all__ = [
 ]
 
 BATCH = 4096  # chunks looked up at once
-_pack, _chunk, _event, _store = tables.pack, tables.chunk, tables.event, tables.store
+_pack, _chunk = tables.pack, tables.chunk
 
 
 class Problem(NamedTuple):
@@ -60,6 +59,7 @@ class CheckReport:
     events: int = 0
     read_bytes: int = 0
     pack_bytes: int = 0  # of the packs that may be read
+    rows: RowReport | None = None  # of a check that compared the database's rows with the events
 
     @property
     def clean(self) -> bool:
@@ -230,40 +230,3 @@ def read_chunks(engine: Engine, report: CheckReport, sound: SoundChunks, packs: 
                 elif _still_offered(engine, [row]):
                     report.wrong(row.object, f"chunk {Digest(one.digest)} at {one.offset} is damaged")
                     sound.forget(one)
-
-
-def check_journal(engine: Engine, report: CheckReport) -> None:
-    """Compare the journal in the bucket with the events in the database."""
-
-    def recorded(connection: Connection) -> tuple[int, int, Sequence[Any]]:
-        seq, journalled = connection.execute(select(_store.c.seq, _store.c.journalled)).one()
-        return seq, journalled, connection.execute(select(_event).order_by(_event.c.seq)).all()
-
-    seq, journalled, here = engine.database.read(recorded)
-    report.events = len(here)
-    if [row.seq for row in here] != list(range(1, seq + 1)):
-        report.wrong("database", f"{len(here)} events are there, {seq} were recorded")
-    if journalled < seq:
-        report.notes.append(f"{seq - journalled} events are not in the journal yet; the next write puts them there")
-    written: dict[int, Event] = {}
-    try:
-        for one in engine.journal.events():
-            written[one.seq or 0] = one
-    except IntegrityError as error:
-        if len(written) < journalled:
-            report.wrong("journal", str(error))
-            return
-        report.notes.append(f"the next write mends this: {error}")  # half of a flush, which nobody was promised
-    if len(written) < journalled:  # what is there has no gaps
-        report.wrong("journal", f"{journalled - len(written)} events are missing, the first is {len(written) + 1}")
-    # Others may have written meanwhile: their events were in the database before they were in the bucket.
-    if len(written) > seq and (ahead := len(written) - engine.database.store().seq) > 0:
-        report.wrong("database", f"{ahead} events of the journal are missing; `art repair database` brings them back")
-    for row in here:
-        event = written.get(row.seq)
-        if event is not None and (
-            (event.kind, event.subject, event.time, event.actor, event.reason)
-            != (row.kind, row.subject, row.time, row.actor, row.reason)
-            or canonical(event.data) != row.data
-        ):
-            report.wrong("journal", f"event {row.seq} is another in the bucket than in the database")

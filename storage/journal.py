@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .backends.base import Backend
     from .database import Database, Transaction
 
-__all__ = ["Journal"]
+__all__ = ["OBJECT_LIMIT", "Journal", "checksum"]
 
 BATCH = 1000  # events folded in one transaction of a replay
 _LISTINGS = 5  # of the journal's objects, while checkpoints take their places
@@ -78,7 +78,7 @@ class Journal:
                     )
                 lines = _fitting((line(*row) for row in outbox), self._largest)
                 last = first + len(lines) - 1
-                self._backend.put(journal_key(first, last, _checksum(b"".join(lines))), lines)
+                self._backend.put(journal_key(first, last, checksum(b"".join(lines))), lines)
                 # The next look at the outbox starts behind these only once they are durable.
                 self._database.write(lambda tx, last=last: _advance(tx, last))  # type: ignore[misc]
 
@@ -193,7 +193,7 @@ class Journal:
             return None
 
 
-def _checksum(data: bytes) -> str:
+def checksum(data: bytes) -> str:
     """Return what an object's name says of its bytes; equal events so have equal names."""
     return Hasher(data).digest()[:8].hex()
 
@@ -241,7 +241,7 @@ def _lines(name: JournalName, data: bytes | None) -> Iterator[bytes]:
     if name.is_checkpoint:
         yield from _unpacked(name, data)
         return
-    if _checksum(data) != name.checksum:
+    if checksum(data) != name.checksum:
         raise _Damaged("its bytes are not what its name says")
     if data.count(b"\n") != name.last - name.first + 1:
         raise _Damaged("it holds more events than its name says, or fewer")

@@ -7,7 +7,7 @@ write with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +24,8 @@ from .events import Fold
 from .journal import Journal
 from .layout import PackName, pack_folder, pack_key, parse_pack_key
 from .pack import PackKind, Slot, read_slots
+from .rows import Compared
+from .rows_mend import mend_rows
 from .session import CHUNK_COLUMNS
 from .tables import PackState
 from .transaction import was_deleted
@@ -42,23 +44,31 @@ class Repaired:
     events: int = 0
     packs: int = 0
     chunks: int = 0
+    rows: int = 0  # that were not what the events say
     damaged: list[tuple[str, str]] = field(default_factory=list)
 
 
 def repair_database(
-    backend: Backend, url: str, *, actor: str, folds: Mapping[str, Fold], kind: type[Database] = Database
+    backend: Backend,
+    url: str,
+    *,
+    actor: str,
+    folds: Mapping[str, Fold],
+    compared: Sequence[Compared] = (),
+    kind: type[Database] = Database,
 ) -> Repaired:
     """Make the database at `url` know everything that the bucket holds; it may be absent, empty, or an older backup.
 
     Raises NotFound where the bucket holds no store, Conflict where the database belongs to another store or has events
-    that the journal contradicts, and IntegrityError for a journal that cannot be read. `kind` is the class that opens
-    the database.
+    that the journal contradicts, and IntegrityError for a journal that cannot be read. Rows of `compared` that are not
+    what the events say are made so, in a database that was there. `kind` is the class that opens the database.
     """
     marker = read_marker(backend)
     if marker is None:
         raise NotFound(f"no store at {backend.url}: its marker is the first thing that is needed to rebuild a database")
     try:
         database = kind.create_blank(url, store_id=marker.store_id, actor=actor, folds=folds)
+        compared = ()  # rows that are made now are what the events say
     except Conflict:
         database = kind.open(url, actor=actor, folds=folds)
     try:
@@ -73,6 +83,8 @@ def repair_database(
         for packs in PackKind:
             _index_packs(backend, database, packs, repaired)
         repaired.events = journal.replay() - found.seq
+        if compared:
+            repaired.rows = mend_rows(backend, journal, database, compared)
         return repaired
     finally:
         database.close()
@@ -92,7 +104,7 @@ def _require_same_history(journal: Journal, database: Database, journalled: int)
     if first is None:
         raise Conflict(
             f"{database.url} has {journalled} events of the journal, and the bucket has fewer: it is not this store's"
-            " bucket of today, but an older copy of it"
+            " bucket of today, but an older copy of it; or it has lost them: `art repair journal` writes them again"
         )
     database.write(lambda tx: tx.restore([first]))  # changes nothing but refuses one that differs
 

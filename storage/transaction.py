@@ -11,8 +11,9 @@ from sqlalchemy import insert, select, text, update
 
 from . import tables
 from .bulk import insert_many, select_in
-from .errors import Conflict, FormatTooNew, IntegrityError, InvalidInput, LineartError
+from .errors import Conflict, InvalidInput
 from .events import Event, canonical, line, plain
+from .folding import fold_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -120,8 +121,8 @@ class Transaction:
     def restore(self, events: Iterable[Event]) -> int:
         """Apply events of the journal that are not here yet, in order, and return the last one's `seq`.
 
-        Those that are here must be the same. Raises Conflict where they differ or one is missing between, and
-        FormatTooNew for a kind of event that this Lineart does not know.
+        Those that are here must be the same. Raises Conflict where they differ or one is missing between, FormatTooNew
+        for a kind of event that this Lineart does not know, and IntegrityError for one that cannot be applied.
         """
         store = tables.store
         table = tables.event
@@ -139,16 +140,7 @@ class Transaction:
                         " make a new database and rebuild it from the journal: `art repair database`"
                     )
                 continue
-            if event.kind not in self._folds:
-                raise FormatTooNew(
-                    f"event {event.seq} is of a kind that is not known here: {event.kind}; upgrade Lineart"
-                )
-            try:
-                self._folds[event.kind](self.connection, event)
-            except LineartError:
-                raise
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise IntegrityError(f"event {event.seq} ({event.kind}) cannot be applied: {error!r}") from error
+            fold_event(self._folds, self.connection, event)
             restored.append(row)
             seq = event.seq
         if restored:

@@ -57,6 +57,19 @@ def test_without_a_total_there_is_no_time_left():
     assert describe(0, 10, 0.0) == "0/10 B"
 
 
+def test_work_without_bytes_is_counted():
+    clock = Clock()
+    bar = Bar(io.StringIO(), "check", clock=clock)
+    clock.now = 1.0
+    bar(1200, 0)
+    before = bar._state()
+    bar(1, 5 << 20)
+    after = bar._state()
+    bar.close()
+    assert before == "1,200 so far"
+    assert after.startswith("5.0 MiB")
+
+
 def test_bars_are_taken_away_whatever_happens():
     stream = Terminal()
 

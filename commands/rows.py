@@ -1,0 +1,61 @@
+"""What a check of the database's rows found, as it is printed, and what to do about what a check found.
+
+Knows reports; must not know how rows are compared.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..display import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..artifacts.inspect import StoreReport
+    from ..storage.rows_check import RowReport
+
+__all__ = ["advice", "rows_json"]
+
+
+def rows_json(found: RowReport | None) -> dict[str, object] | None:
+    """Return what `--json` prints of the rows; None where they were not compared."""
+    if found is None:
+        return None
+    return {
+        "events": found.seq,
+        "wrong": [
+            {
+                "table": one.table,
+                "thing": one.thing,
+                "what": one.what,
+                "database": _values(one.here),
+                "journal": _values(one.journal),
+                "since": iso(one.since),
+                "actor": one.actor,
+            }
+            for one in found.wrong
+        ],
+        "more": found.more,
+        "tables": dict(found.counts),
+    }
+
+
+def advice(report: StoreReport, *, read_data: bool) -> str:
+    """Say what to do about what a check found: what follows the count of problems, or nothing."""
+    rows = {one.thing for one in report.rows.wrong} if report.rows is not None else set()
+    parts = ["`art repair database` makes the database what the journal says"] if rows else []
+    if any("/" in one.where and one.where not in rows for one in report.problems):  # a pack, or a version's file
+        command = "art repair index --read-data" if read_data else "art repair index"
+        parts.append(f"`{command}` mends what it can, and logging the good files again the rest")
+    return "".join(f"; {part}" for part in parts)
+
+
+def _values(row: Mapping[str, Any] | None) -> dict[str, object] | None:
+    return None if row is None else {name: _value(value) for name, value in row.items()}
+
+
+def _value(value: Any) -> object:
+    if isinstance(value, tuple):
+        return [_value(one) for one in value]
+    return value.hex() if isinstance(value, bytes) else value

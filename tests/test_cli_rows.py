@@ -1,0 +1,90 @@
+"""`art check --journal` and `art repair database`: what they say of rows that no event accounts for."""
+
+import json
+import sqlite3
+
+import pytest
+
+
+@pytest.fixture
+def edit(tmp_path):
+    """Run SQL on the store's database behind its back."""
+
+    def run(*statements):
+        connection = sqlite3.connect(tmp_path / "store" / "lineart.db")
+        with connection:
+            for one in statements:
+                connection.execute(one)
+        connection.close()
+
+    return run
+
+
+MOVED = "UPDATE alias SET version = (SELECT max(id) FROM version) WHERE key = 'best'"
+
+
+def test_a_clean_store_says_that_rows_were_compared(art):
+    code, out, _ = art("check", "--journal", terminal=True)
+    assert code == 0
+    assert "every row: nothing is wrong" in out
+    assert "every row" not in art("check", terminal=True)[1]
+    assert json.loads(art("check", "--json")[1])["rows"] is None
+    rows = json.loads(art("check", "--journal", "--json")[1])["rows"]
+    assert (rows["wrong"], rows["more"], rows["tables"]) == ([], 0, {})
+    assert rows["events"] > 3
+
+
+def test_an_alias_that_was_moved_by_sql_is_found_and_moved_back(art, edit):
+    edit(MOVED)
+    assert art("check")[0] == 0
+    code, out, err = art("check", "--journal")
+    assert code == 5
+    (row,) = [line.split("\t") for line in out.splitlines() if line.startswith("problem")]
+    assert row[1] == "alias best of default/model"
+    assert row[2].startswith("the database says v1, the journal says v0 (since ")
+    assert "`art repair database` makes the database what the journal says" in err
+    assert "repair index" not in err
+    found = json.loads(art("check", "--journal", "--json")[1])["rows"]["wrong"][0]
+    assert (found["table"], found["thing"]) == ("alias", "alias best of default/model")
+    assert found["database"] == {"version": ["default", "model", 1]}
+    assert found["journal"] == {"version": ["default", "model", 0]}
+    assert found["since"].endswith("Z")
+    assert "@" in found["actor"]
+    code, out, _ = art("repair", "database", "--yes", terminal=True)
+    assert code == 0
+    assert "made 1 row what the journal says" in out
+    assert art("check", "--journal")[0] == 0
+    assert json.loads(art("repair", "database", "--yes", "--json")[1])["rows"] == 0
+
+
+def test_a_terminal_is_not_moved_by_what_rows_hold(art, edit):
+    edit("UPDATE version SET description = 'x\x1b[2Jy\u202ez' WHERE number = 0")
+    code, out, err = art("check", "--journal", terminal=True)
+    assert code == 5
+    assert "\x1b[2J" not in out + err
+    assert "\u202e" not in out + err
+    assert "its description: the database says" in out + err
+
+
+def test_what_the_journal_has_lost_is_said_and_written_again(art, tmp_path):
+    gone = sorted((tmp_path / "store" / "journal").rglob("*.jsonl"))[1]
+    gone.unlink()
+    code, out, _ = art("check")
+    assert code == 5
+    assert "in the database and not in the journal" in out
+    assert "`art repair journal` writes them" in out
+    assert art("repair", "journal")[0] == 2
+    code, out, _ = art("repair", "journal", "--yes", terminal=True)
+    assert code == 0
+    assert out.startswith("wrote ")
+    assert gone.exists()
+    assert art("check", "--journal")[0] == 0
+    assert json.loads(art("repair", "journal", "--yes", "--json")[1])["events"] == 0
+    assert "lacks nothing" in art("repair", "journal", "--yes", terminal=True)[1]
+
+
+def test_both_repairs_are_named_where_both_are_needed(art, edit, tmp_path):
+    edit(MOVED)
+    next(one for one in (tmp_path / "store" / "packs").rglob("*") if one.is_file()).unlink()
+    err = art("check", "--journal")[2]
+    assert err.index("art repair database") < err.index("art repair index")
