@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .artifacts.history import Held
     from .artifacts.records import VersionRecord
     from .artifacts.ref import Ref
+    from .lineage.account import Account
     from .lineage.answers.impact import Impact
     from .lineage.answers.stale import Staleness
     from .lineage.answers.why import Why
@@ -36,6 +37,16 @@ class Tracing:
     def runs(self, project: str | None = None, limit: int | None = None) -> list[RunRecord]:
         """Return runs, newest first."""
         return self.ledger.list(project, limit)
+
+    def run(self, id: str) -> Account:  # noqa: A002 - the interface's word
+        """Return all that is known of one run: its record, how it ended, the runs around it, its inputs and products.
+
+        A prefix of an id suffices that no other run has. Raises NotFound, saying what is near, and Conflict, naming the
+        runs that a prefix could mean.
+        """
+        from .lineage.account import account_of
+
+        return account_of(self.ledger, id)
 
     def logged_by(self, version: VersionRecord) -> RunRecord | None:
         """Return the run that first produced a version."""

@@ -171,23 +171,36 @@ class Artifact(Drafting, Housed):
         """When it was logged, UTC."""
         return datetime.fromtimestamp(self.record.created / 1e6, UTC)
 
-    def download(self, root: StrPath | None = None, path_prefix: str | None = None, *, link: Link = "copy") -> Path:
+    def download(
+        self,
+        root: StrPath | None = None,
+        path_prefix: str | None = None,
+        *,
+        link: Link = "copy",
+        overwrite: bool = True,
+    ) -> Path:
         """Put its files below a folder, verified, and return the folder.
 
         The default folder is `artifacts/<project>/<name>-v<number>`. What else is there is left alone; what is there
         already with the right content is not written again. `path_prefix` is a file or folder of the artifact. Instead
         of copies, `link` makes clones where the disk can (`reflink`), or hard or symbolic links (`hardlink`, `symlink`)
         to read-only files that all downloads of this user share; Conflict where the disk has no such links.
+        Files in the place of its own are replaced. Without `overwrite`, one that was changed since a download put it
+        there, or that no download put there, is a Conflict that names it, before anything is written.
         Raises IntegrityError where stored bytes are damaged; nothing wrong is left behind.
         """
-        return self._held().download(None if root is None else Path(root), path_prefix, link)
+        return self._held().download(None if root is None else Path(root), path_prefix, link, overwrite=overwrite)
 
-    def checkout(self, root: StrPath | None = None, *, force: bool = False, link: Link = "copy") -> Path:
+    def checkout(
+        self, root: StrPath | None = None, *, force: bool = False, link: Link = "copy", overwrite: bool = True
+    ) -> Path:
         """Put its files in a folder, as `download` does, and remove what does not belong.
 
-        Raises Conflict for a folder that is neither empty nor an earlier checkout, unless `force`.
+        Raises Conflict for a folder that is neither empty nor an earlier checkout, unless `force`; `overwrite` is that
+        of `download`.
         """
-        return self._held().checkout(None if root is None else Path(root), force=force, link=link)
+        where = None if root is None else Path(root)
+        return self._held().checkout(where, force=force, link=link, overwrite=overwrite)
 
     def verify(self, root: StrPath | None = None) -> Path:
         """Check a folder's files; VerifyError, with `.report`, where they are not this version's."""

@@ -22,7 +22,7 @@ from .refusal import refusal
 from .shared import is_sealed, leads_to
 from .stat_cache import clock
 
-__all__ = ["Report", "compare", "is_there", "platform_here", "require_writable", "sparing"]
+__all__ = ["Report", "compare", "digest_at", "has_content", "is_there", "platform_here", "require_writable", "sparing"]
 
 _AT_ONCE = 1 << 22  # bytes of a file that is there
 ASIDE = 32  # bytes by which the name of what is not finished may be longer
@@ -137,6 +137,30 @@ def is_there(entry: Entry, place: Place, *, mend: bool = True) -> bool:
         raise refusal(place.root, error, entry.path) from error
     finally:
         os.close(number)
+
+
+def has_content(entry: Entry, place: Place) -> bool:
+    """Whether a file at an entry's place has its content, whoever owns it; it is read, and left as it is."""
+    known_at = clock()
+    found = digest_at(entry.path, entry.size, place)
+    if found is None or found[0] != entry.digest:
+        return False
+    if place.remembered is not None:
+        place.remembered.learn(entry, found[1], known_at)
+    return True
+
+
+def digest_at(path: str, size: int, place: Place) -> tuple[bytes, os.stat_result] | None:
+    """Read the file of a size that is at a place; None where there is none that can be read."""
+    opened = place.open_found(path, size)
+    if opened is None:
+        return None
+    try:
+        return _digest(opened[0], size), os.fstat(opened[0])
+    except OSError as error:
+        raise refusal(place.root, error, path) from error
+    finally:
+        os.close(opened[0])
 
 
 def _is_executable(found: os.stat_result) -> bool:

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .records import VersionRecord
 
-__all__ = ["Held", "alias_at", "last_move", "number_at", "read_history"]
+__all__ = ["BY_DELETION", "Held", "alias_at", "last_move", "number_at", "read_history", "taken_aliases"]
 
 SET, REMOVED = "alias.set", "alias.removed"
+DELETED = "version.deleted"
+BY_DELETION = "was deleted"  # how the reason ends for which an alias moves or goes by itself
 _project, _collection, _event = tables.project, tables.collection, storage_tables.event
 
 
@@ -54,6 +56,27 @@ def last_move(connection: Connection, collection: int, alias: str) -> Event | No
     wanted = _of(connection, collection).where(_event.c.kind == SET, _about(alias))
     row = connection.execute(wanted.order_by(_event.c.seq.desc()).limit(1)).first()
     return None if row is None else _event_of(row)
+
+
+def taken_aliases(connection: Connection, collection: int, number: int) -> list[str]:
+    """Return the aliases but `latest` that the last deletion of a version took from it, in the order of their names.
+
+    They were removed in the transaction that deleted it: right before, one after the other, and for the same reason.
+    """
+    here = _of(connection, collection)
+    numbered = _event.c.data.contains(f'"number":{number},')
+    last = here.where(_event.c.kind == DELETED, numbered).order_by(_event.c.seq.desc()).limit(1)
+    deletion = connection.execute(last).first()
+    if deletion is None:
+        return []
+    because = deletion.reason or f"v{number} {BY_DELETION}"
+    before = here.where(_event.c.kind == REMOVED, _event.c.reason == because, _event.c.seq < deletion.seq)
+    found: list[str] = []
+    for event in map(_event_of, connection.execute(before.order_by(_event.c.seq.desc()))):
+        if event.seq != deletion.seq - len(found) - 1:
+            break
+        found.append(event.data["alias"])
+    return sorted(one for one in found if one != LATEST)
 
 
 def number_at(connection: Connection, collection: int, alias: str, time: int) -> int | None:

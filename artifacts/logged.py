@@ -9,7 +9,7 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,13 @@ from ..storage.digest import Digest
 from ..storage.errors import Conflict, NotFound, VerifyError
 from .content import Content
 from .download import Report, compare, platform_here, require_writable, sparing
-from .entry import shown
 from .linking import COPIES, check_link, placing
 from .locks import locked
 from .manifest import diff, renames
 from .outside import Gathering
+from .overwriting import require_unchanged, some_of, sparing_work
 from .place import Place, is_store
+from .ref import Ref
 from .refusal import refusal
 from .remembered import Remembered
 from .sightings import Sightings
@@ -37,13 +38,15 @@ if TYPE_CHECKING:
 
     from .catalog import Catalog
     from .entry import Entry
+    from .leftovers import Leftovers
     from .linking import Link, Placing
-    from .manifest import Change, Rename
+    from .manifest import Change, Manifest, Rename
     from .records import VersionRecord
     from .upload import Progress
 
 __all__ = ["Difference", "Home", "LoggedEntry", "LoggedVersion", "require_bytes"]
 
+MANY = 100  # versions among which the content of a file is looked for that nobody remembers
 WORTH = 1 << 20  # bytes of a file that is put somewhere alone: from there on it is remembered
 
 
@@ -114,17 +117,31 @@ class LoggedVersion:
         """Return where `download()` puts this version: `<downloads>/<project>/<collection>-v<number>`."""
         return self.home.downloads / self.record.project / f"{self.record.collection}-{self.record.version}"
 
-    def download(self, root: Path | None, prefix: str | None, link: Link = "copy") -> Path:
-        """Put the files below a folder, verified, and leave what else is there."""
+    def download(
+        self,
+        root: Path | None,
+        prefix: str | None,
+        link: Link = "copy",
+        *,
+        overwrite: bool = True,
+        tell: Callable[[Leftovers], None] | None = None,
+    ) -> Path:
+        """Put the files below a folder, verified, and leave what else is there.
+
+        `tell` is told if files of the version stay that the folder was before.
+        """
         with self._place(root, link, whole=not prefix) as (place, folder, way):
             if link in COPIES and prefix is None and self._is_whole(place):
                 return folder
-            self._require_writable(place, prefix, way)
+            self._require_writable(place, prefix, way, overwrite=overwrite)
+            left = None if tell is None else self._left(place, prefix)
             self._fetch(place, way, prefix)
             self._settle(place, entire=not prefix)
+        if tell is not None and left is not None:
+            tell(left)
         return folder
 
-    def checkout(self, root: Path | None, *, force: bool, link: Link = "copy") -> Path:
+    def checkout(self, root: Path | None, *, force: bool, link: Link = "copy", overwrite: bool = True) -> Path:
         """Make a folder hold exactly this version.
 
         Raises Conflict, unless `force`, for a folder that is neither empty nor an earlier checkout.
@@ -136,9 +153,11 @@ class LoggedVersion:
                 _require_empty(folder)
             if next(self.content.manifest.walk(CHECKOUT), None) is not None:
                 raise Conflict(f"{self.record.ref} holds a file named {CHECKOUT}; download it instead")
-            self._require_writable(place, None, way)
+            self._require_writable(place, None, way, overwrite=overwrite)
             wanted = {entry.path for entry in self.content.walk()} if not place.fresh else set()
             strays = place.strays({*wanted, CHECKOUT}) if not place.fresh else []
+            if not overwrite:
+                require_unchanged(strays, place)
             mark = json.dumps({"ref": self.record.ref, "digest": self.record.digest.hex()}) + "\n"
             # First, so that the folder of a checkout that is interrupted is known as its own by the next.
             place.write(CHECKOUT, (mark.encode(),), executable=False)
@@ -220,9 +239,24 @@ class LoggedVersion:
         except OSError as error:
             raise refusal(folder, error) from error
 
-    def _require_writable(self, place: Place, prefix: str | None, way: Placing) -> None:
+    def _require_writable(self, place: Place, prefix: str | None, way: Placing, *, overwrite: bool) -> None:
         entries = sparing(self.content.walk(prefix), place, way.stands)
+        if not overwrite and not place.fresh:
+            entries = sparing_work(entries, place, self.content.manifest, self._others)
         require_writable(entries, platform_here(), os.path.abspath(place.root))
+
+    def _left(self, place: Place, prefix: str | None) -> Leftovers | None:
+        from .leftovers import find_leftovers
+
+        return find_leftovers(self.home.catalog, self.record, place, prefix)
+
+    def _others(self) -> Iterator[Manifest]:
+        """Yield what other versions of the collection hold, the newest first, and MANY at most."""
+        record, catalog = self.record, self.home.catalog
+        versions = catalog.versions(Ref(record.project, record.collection), record.project)
+        others = [one.digest for one in reversed(versions) if one.state == "live" and one.digest != record.digest]
+        for digest in others[:MANY]:
+            yield Content(digest, catalog.engine.chunks).manifest
 
     def _fetch(self, place: Place, way: Placing, prefix: str | None) -> None:
         progress = self.home.progress(f"get {self.record.name}")
@@ -256,9 +290,12 @@ class LoggedEntry:
         origin = f"{record.ref}/{one.path}"
         return one.path, StoredSource(origin, store, one.size, one.digest, one.recipe, one.executable)
 
-    def download(self, root: str | os.PathLike[str] | None = None, *, link: Link = "copy") -> Path:
+    def download(
+        self, root: str | os.PathLike[str] | None = None, *, link: Link = "copy", overwrite: bool = True
+    ) -> Path:
         """Put this one file below a folder, as `Artifact.download` does, and return its path."""
-        return self._logged.download(None if root is None else Path(root), self.path, link) / self.path
+        folder = None if root is None else Path(root)
+        return self._logged.download(folder, self.path, link, overwrite=overwrite) / self.path
 
     def open(self) -> io.BufferedReader:
         """Open it as a seekable stream of bytes, without a download."""
@@ -284,14 +321,8 @@ def _require_empty(folder: Path) -> None:
         raise refusal(folder, error) from error
     if found:
         raise Conflict(
-            f"{folder} holds files that no checkout put there ({_some(found)}); choose another folder, or force"
+            f"{folder} holds files that no checkout put there ({some_of(found)}); choose another folder, or force"
         )
-
-
-def _some(paths: list[str]) -> str:
-    """Name up to three paths."""
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(map(shown, paths[:3])) + more
 
 
 def _files_below(folder: Path) -> Iterator[str]:
@@ -309,5 +340,5 @@ def _summary(report: Report) -> str:
     parts = []
     for what, paths in (("missing", report.missing), ("changed", report.changed), ("extra", report.extra)):
         if paths:
-            parts.append(f"{len(paths)} {what} ({_some(paths)})")
+            parts.append(f"{len(paths)} {what} ({some_of(paths)})")
     return "; ".join(parts)

@@ -38,7 +38,7 @@ class Remembered:
         self._root = os.fspath(root)
         self._head = prefix_of(self._root)
         self._least = least
-        self._learned: list[Row] = []
+        self._learned: dict[str, Row] = {}
         self._written: list[tuple[Entry, os.stat_result]] = []
         self._known_at = 0
         self.sightings = Sightings(cache, root)  # what external entries are there
@@ -46,6 +46,11 @@ class Remembered:
     @cached_property
     def _before(self) -> Snapshot:
         return self._cache.load(self._root)
+
+    @property
+    def origin(self) -> Origin | None:
+        """The version that the folder was last, as a whole."""
+        return self._before.origin
 
     def is_whole(self, digest: bytes, count: int) -> bool:
         """Whether all files of a version, given by its manifest's digest, are there as they were left."""
@@ -57,16 +62,27 @@ class Remembered:
         except OSError:
             return False
 
+    def is_known(self, path: str, found: os.stat_result) -> bool:
+        """Whether a file is as it was when a download left it or a log read it, whatever it holds."""
+        row = self._before.rows.get(self._head + path)
+        return row is not None and row[0].matches(found)
+
+    def is_changed(self, path: str, found: os.stat_result) -> bool:
+        """Whether a file is known not to be as a download left it or a log read it."""
+        row = self._before.rows.get(self._head + path)
+        return row is not None and not row[0].matches(found)
+
     def holds(self, entry: Entry, found: os.stat_result) -> bool:
         """Whether a file that is at an entry's place is known to be what the entry says."""
         if entry.size < self._least:
             return False
-        row = self._before.rows.get(self._head + entry.path)
+        path = self._head + entry.path
+        row = self._learned.get(path) or self._before.rows.get(path)
         if row is None or row[1].digest != entry.digest or row[0].executable != entry.executable:
             return False
         if not _is(row[0], found, row[1]):
             return False
-        self._learned.append(row)
+        self._learned[path] = row
         return True
 
     def learn(self, entry: Entry, found: os.stat_result, known_at: int | None = None) -> None:
@@ -76,7 +92,7 @@ class Remembered:
         if known_at is None:
             self._written.append((entry, found))
         else:
-            self._learned += self._rows([(entry, found)], known_at)
+            self._learned.update((row[0].path, row) for row in self._rows([(entry, found)], known_at))
 
     def wait(self) -> None:
         """Wait until the clock has moved on since the last file was written; the last thing before all appear."""
@@ -89,7 +105,8 @@ class Remembered:
     def save(self, origin: Origin, *, entire: bool) -> None:
         """Remember what was learned, once all has appeared; `entire` if all files of the version were put there."""
         self.sightings.save()
-        rows = [*self._rows(self._written, self._known_at), *self._learned]
+        written = {row[0].path: row for row in self._rows(self._written, self._known_at)}
+        rows = list((self._learned | written).values())
         if not entire and not rows:
             return
         before = self._before

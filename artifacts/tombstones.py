@@ -17,21 +17,22 @@ from sqlalchemy import Connection, exists, func, select
 from ..storage import tables as storage_tables
 from ..storage.database import Transaction
 from ..storage.errors import Conflict, InvalidInput, NotFound
-from ..storage.gc import Collected, Collector
+from ..storage.gc import Collected, Collector, Marked
 from . import tables
 from .catalog import Catalog
 from .collection import CollectionRow, move_alias, open_collection, remove_alias
-from .reading import read_records
+from .history import BY_DELETION, taken_aliases
+from .reading import read_records, read_versions
 from .records import VersionRecord
-from .ref import LATEST
+from .ref import LATEST, Ref, fold_name
 from .roots import Named, StoreRoots
 from .upload import Progress
 
-__all__ = ["GRACE", "Cleanup", "Needed", "blockers", "collect", "delete_versions", "restore_version"]
+__all__ = ["GRACE", "Cleanup", "Needed", "aliases_taken", "blockers", "collect", "delete_versions", "restore_version"]
 
 GRACE = timedelta(days=7)
 Needed = Callable[[Connection, int], Sequence[int]]  # from a version's row id to those of what was made from it
-_DELETED, _RESTORED = "was deleted", "was restored"  # how the reasons end for which `latest` moves by itself
+_DELETED, _RESTORED = BY_DELETION, "was restored"  # how the reasons end for which `latest` moves by itself
 _version, _collection = tables.version, tables.collection
 _event, _pin, _session = storage_tables.event, storage_tables.pin, storage_tables.session
 
@@ -133,6 +134,20 @@ def restore_version(catalog: Catalog, version: VersionRecord, *, reason: str | N
     return catalog.engine.write(work)
 
 
+def aliases_taken(catalog: Catalog, version: VersionRecord) -> dict[str, str | None]:
+    """Return the aliases but `latest` that a version's last deletion took, and what each means now: `"v3"`, or None."""
+    ref = Ref(version.project, version.collection)
+
+    def work(connection: Connection) -> dict[str, str | None]:
+        collection = catalog.find_collection(connection, ref, version.project)
+        names = taken_aliases(connection, collection, version.number)
+        versions = read_versions(connection, collection) if names else []
+        meant = {fold_name(alias): one.version for one in versions for alias in one.aliases}
+        return {alias: meant.get(fold_name(alias)) for alias in names}
+
+    return catalog.engine.database.read(work)
+
+
 def _was_latest(connection: Connection, collection: CollectionRow, version: VersionRecord) -> bool:
     """Whether a deletion took `latest` from a version, and nothing was logged since."""
     here = _event.c.subject == collection.subject
@@ -160,11 +175,13 @@ def collect(
     reason: str | None = None,
     named: Sequence[Named] = (),
     dry_run: bool = False,
+    marked: Marked | None = None,
     progress: Progress | None = None,
 ) -> Cleanup:
     """Purge the versions whose grace is over, and free every byte that nothing needs; `named` are chunks of others.
 
-    With `dry_run` it changes nothing and says what it would do.
+    With `dry_run` it changes nothing and says what it would do; what it `marked` need not be marked by the collection
+    that follows.
     """
     if grace < timedelta(0):
         raise InvalidInput("a grace period is not negative")
@@ -179,11 +196,11 @@ def collect(
         now = engine.database.write(lambda tx: tx.now())
         due = engine.database.read(lambda connection: _due(connection, now, span))
         roots = StoreRoots(engine, named, without=[one.id for one in due])
-        return Cleanup(due, Collector(engine, roots, tick=tick).preview())
+        return Cleanup(due, Collector(engine, roots, tick=tick).preview(marked))
     engine.begin_writing()
     engine.journal.check_tail()
     purged = _purge(catalog, span, reason)
-    return Cleanup(purged, Collector(engine, StoreRoots(engine, named), reason=reason, tick=tick).run())
+    return Cleanup(purged, Collector(engine, StoreRoots(engine, named), reason=reason, tick=tick).run(marked))
 
 
 def _purge(catalog: Catalog, span: int, reason: str | None) -> list[VersionRecord]:

@@ -62,9 +62,11 @@ class Invocation:
         """Open the store, and make the local default one where it is absent."""
         from ..store import open_or_create
 
-        return open_or_create(
-            self.settings(), lambda store: self.screen.note(f"made a store at {store.url}; `art init` makes one here")
-        )
+        def tell(made: Store) -> None:
+            why = ", named by LINEART_STORE" if made.settings.source == "LINEART_STORE" else ""  # with a typo, perhaps
+            self.screen.note(f"made a store at {made.url}{why}; `art init` makes one here")
+
+        return open_or_create(self.settings(), tell)
 
     @contextmanager
     def watched(self, store: Store, files: int | None = None, size: int | None = None) -> Iterator[None]:

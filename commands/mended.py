@@ -67,14 +67,25 @@ def print_mended(found: Mended, screen: Screen, *, read_data: bool) -> None:
         else:
             screen.tabbed(["lost", one.where, ",".join(one.aliases), one.what])
     if found.whole:
-        screen.remark("nothing is lost" if read_data else "nothing is known to be lost; `--read-data` reads every byte")
+        outcome = "nothing is lost" if read_data else "nothing is known to be lost; `--read-data` reads every byte"
+        screen.remark(outcome)
+        _conclude(screen, "whole", found, outcome)
         return
     counts = [count_of(len(found.lost) + found.more, "loss", "losses")]
     if found.named:
         counts.append(f"{count_of(found.named, 'chunk')} that runs name")
+    _conclude(screen, "lossy", found, " and ".join(counts))
     screen.error(
         f"{' and '.join(counts)}; `--from FOLDER` looks for good files there, and logging them again heals, too"
     )
+
+
+def _conclude(screen: Screen, verdict: str, found: Mended, said: str) -> None:
+    """End what goes into a pipe with one row that says what was done and found, for who reads a log from its end."""
+    if screen.terminal:
+        return
+    figures = [f"{value if isinstance(value, str) else value.shown} {what}" for what, value in _figures(found)]
+    screen.tabbed(["verdict", verdict, f"{', '.join(figures)}: {said}"])
 
 
 def _named(loss: Loss) -> str:

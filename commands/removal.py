@@ -74,16 +74,22 @@ def restore(
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring deleted versions back."""
+    """Bring deleted versions back, and say which aliases they held; those stay where they are."""
     from .views import version_json
 
     call = invocation(context)
     with call.open() as store:
-        back = [store.restore(_meant(store, one), reason=reason) for one in ref]
+        found = [_meant(store, one) for one in dict.fromkeys(ref)]
+        back = [store.restore(one, reason=reason) for one in found]
+        taken = [store.aliases_taken(one) if one.state == "deleted" else {} for one in found]
     if as_json:
-        call.screen.document({}, "versions", map(version_json, back))
+        both = zip(back, taken, strict=True)
+        call.screen.document({}, "versions", ({**version_json(one), "aliases_taken": names} for one, names in both))
         return
     _say(call, back)
+    for one, names in zip(back, taken, strict=True):
+        for alias, now in names.items():
+            call.screen.note(_promotion(one, alias, now))
 
 
 def gc(
@@ -98,20 +104,22 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Free every byte that nothing needs; safe beside writers, and to interrupt."""
+    from ..storage.gc import Marked
+
     call = invocation(context)
     span = timedelta(days=grace)
-    with call.open() as store:
+    with call.open() as store, Marked() as marked:
         if dry_run or not yes:
             if not dry_run and call.screen.ask is None:
                 require_yes(call, "", yes=False, instead=", or --dry-run to see what it would do")
             with call.watched(store):
-                found = store.gc(dry_run=True, grace=span)
+                found = store.gc(dry_run=True, grace=span, marked=marked)
             if dry_run or not _anything(found):
                 _print(call, found, dry_run=True, as_json=as_json)
                 return
             require_yes(call, f"{_question(found)}?", yes=False, instead="")
         with call.watched(store):
-            found = store.gc(grace=span, reason=reason)
+            found = store.gc(grace=span, reason=reason, marked=marked)
     _print(call, found, dry_run=False, as_json=as_json)
 
 
@@ -121,6 +129,13 @@ def _say(call: Invocation, versions: list[VersionRecord]) -> None:
             call.screen.line(f"{one.ref}  {' '.join([one.state, *one.aliases])}")
         else:
             call.screen.tabbed([one.ref, one.state])
+
+
+def _promotion(version: VersionRecord, alias: str, now: str | None) -> str:
+    """Say what an alias that a deletion took means now, and the command that moves it back if it still means that."""
+    means = "nothing" if now is None else now
+    command = f"art promote {version.ref} {alias} --expect {now or 'none'}"
+    return f"{alias} meant {version.name} when it was deleted, and means {means} now; `{command}` moves it back"
 
 
 def _meant(store: Store, ref: str) -> VersionRecord:

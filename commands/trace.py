@@ -1,4 +1,4 @@
-"""Commands about how versions came to be: the graph, and the runs."""
+"""Commands about how versions came to be: the graph, and what lies between two versions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from ..display import Screen, count_of
 from ..storage.errors import InvalidSelector
+from . import runs
 from .invocation import AsJson, Invocation, invocation
 from .output import Output, onto
 
@@ -43,7 +44,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     app.command("lineage", rich_help_panel=_PANEL)(lineage)
     app.command("path", rich_help_panel=_PANEL)(path)
-    app.command("runs", rich_help_panel=_PANEL)(runs)
+    runs.register(app)
 
 
 def lineage(
@@ -154,28 +155,3 @@ def _drawn(graph: DiGraph, form: Format) -> Iterator[str]:
             from ..lineage.exchange.prov import prov_json
 
             yield prov_json(graph)
-
-
-def runs(
-    context: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="At most so many, the newest.")] = 20,
-    everything: Annotated[bool, typer.Option("--all", "-a", help="Of all projects, and every one.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """List runs, newest first."""
-    from .views import RUNS, run_row
-
-    call = invocation(context)
-    with call.open() as store:
-        project = None if everything else store.project
-        found = store.runs(project, None if everything else limit + 1)
-    cut = not everything and len(found) > limit
-    shown = found[:limit] if cut else found
-    if as_json:
-        call.screen.document({"project": project, "complete": not cut}, "runs", (one.to_json() for one in shown))
-        return
-    call.screen.table(RUNS, (run_row(one, call.screen.now) for one in shown))
-    if cut:
-        call.screen.note(f"the newest {limit} runs; `--limit N` and `--all` show more")
-    else:
-        call.screen.remark(count_of(len(shown), "run") + ("" if project is None else f" in {project}"))

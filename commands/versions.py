@@ -1,15 +1,12 @@
-"""Commands that log versions, list them, and fetch them.
+"""Commands that log versions, list them, and show what is in them.
 
 Parse, call, print. What a listing says is in `views.py`, what `log` does in `intake.py`, and what `show` says in
-`portrait.py`.
+`portrait.py`; `get` is in `fetch.py`.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +15,8 @@ import typer
 from ..display import count_of
 from ..lineage.printing import print_size
 from ..storage.errors import InvalidInput, NotFound
+from . import fetch
+from .fetch import ReadRef
 from .invocation import AsJson, Invocation, invocation
 
 if TYPE_CHECKING:
@@ -26,28 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-ReadRef = Annotated[
-    str, typer.Argument(metavar="REF", help=r"\[project/]name[:version-or-alias]; without a version: latest.")
-]
 COPY = 1 << 20  # bytes
-_VERSION = re.compile("v[0-9]+")
 _MAKE, _LOOK = "Make and fetch versions", "Look around"
-
-
-class Way(StrEnum):
-    """How files come to their place."""
-
-    copy = "copy"
-    reflink = "reflink"
-    hardlink = "hardlink"
-    symlink = "symlink"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     app.command("log", rich_help_panel=_MAKE)(log)
     app.command("put", hidden=True)(log)
-    app.command("get", rich_help_panel=_MAKE)(get)
+    fetch.register(app)
     app.command("cat", rich_help_panel=_MAKE)(cat)
     app.command("ls", rich_help_panel=_LOOK)(ls)
     app.command("show", rich_help_panel=_LOOK)(show)
@@ -113,71 +99,6 @@ def log(
     with call.open_or_create() as store:
         outcome = log_path(call, store, request)
     report_outcome(call.screen, outcome, request, as_json=as_json)
-
-
-def get(
-    context: typer.Context,
-    ref: ReadRef,
-    dest: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="DEST", help="The folder to put the files in; by default ./artifacts/PROJECT/NAME-VERSION."
-        ),
-    ] = None,
-    path: Annotated[str | None, typer.Option(metavar="PREFIX", help="Only this file or folder of it.")] = None,
-    link: Annotated[
-        Way, typer.Option(help="Copies, clones where the disk can, or links to read-only files that downloads share.")
-    ] = Way.copy,
-    checkout: Annotated[
-        bool, typer.Option("--checkout", help="Remove what else is in the folder, which is empty or was checked out.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="With --checkout: from any folder.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Download a version, verified; what is there already is not fetched again.
-
-    Files of other names in the folder stay, unless it is a checkout; those of the same names become the version's.
-    """
-    from ..artifacts.artifact import Artifact
-    from ..artifacts.content import Content
-    from ..artifacts.logged import require_bytes
-    from ..artifacts.ref import Ref
-    from .views import version_json
-
-    call = invocation(context)
-    meant = Ref.parse(ref)
-    if dest is not None and _VERSION.fullmatch(str(dest)) and not dest.exists() and not (meant.alias or meant.digest):
-        raise InvalidInput(f"{ref} {dest}: did you mean {ref}:{dest}? A folder of this name is ./{dest}")
-    if path is not None and meant.path is not None:
-        raise InvalidInput(f"{ref} names a path already; leave out --path")
-    prefix = (path if path is not None else meant.path or "").strip("/") or None
-    if force and not checkout:
-        raise InvalidInput("--force goes with --checkout: a download removes nothing")
-    if checkout and prefix is not None:
-        raise InvalidInput(f"--checkout is of the whole version, not of {prefix}")
-    with call.open() as store:
-        version = call.resolve(store, meant)
-        run = call.joined(store)
-        require_bytes(version)
-        if run is not None:  # what it fetches, its run has used
-            version = store.ledger.use(run, replace(meant, path=None), store.project)
-        count, size = version.file_count, version.size
-        if prefix is not None:
-            chosen = [one.size for one in Content(version.digest, store.engine.chunks).walk(prefix)]
-            count, size = len(chosen), sum(chosen)
-        with call.watched(store, count, size):
-            artifact = Artifact.of(version, store)
-            if checkout:
-                folder = artifact.checkout(dest, force=force, link=link.value)
-            else:
-                folder = artifact.download(dest, prefix, link=link.value)
-    if as_json:
-        call.screen.document({"path": str(folder), "files": count, "size": size, "version": version_json(version)})
-        return
-    call.screen.line(str(folder))
-    call.screen.remark(
-        f"{version.ref}{'' if prefix is None else '/' + prefix}: {count_of(count, 'file')}, {print_size(size)}"
-    )
 
 
 def cat(

@@ -10,10 +10,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from sqlalchemy import Connection, select, tuple_
 
@@ -28,7 +30,7 @@ from .session import PacksGone
 from .strays import find_strays, list_leftovers, sweep_leftovers
 from .tables import PackState
 
-__all__ = ["Amount", "Collected", "Collector", "Roots"]
+__all__ = ["Amount", "Collected", "Collector", "Marked", "Roots"]
 
 ROWS = 20_000  # of the index, read at once
 TOGETHER = 64  # packs whose objects go before their rows do
@@ -85,6 +87,34 @@ class _Held:
     stored: int = 0
 
 
+class Marked:
+    """What a dry run marked, for the collection that follows it: a context manager, for one collection.
+
+    However long somebody thinks between the two, that is safe: a mark may take as long as it likes, for what came since
+    is marked before anything is deleted, and who commits after packs were condemned makes live what it needs. What was
+    given up since stays for the next collection.
+    """
+
+    def __init__(self) -> None:
+        self.marks = Marks()
+        self.roots: set[Any] = set()
+        self.ready = False  # to be used by a collection, once
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.marks.__exit__(kind, error, trace)
+
+    def start(self) -> Marks:
+        """Return marks that nothing is in yet."""
+        self.marks.__exit__(None, None, None)
+        self.marks, self.roots, self.ready = Marks(), set(), False
+        return self.marks
+
+
 class Collector:
     """One collection; for one thread, and for one use.
 
@@ -103,8 +133,8 @@ class Collector:
         self._stamp = uuid.uuid4().hex
         self._report = Collected()
 
-    def run(self) -> Collected:
-        """Collect, and say what became of what.
+    def run(self, marked: Marked | None = None) -> Collected:
+        """Collect, and say what became of what; what a dry run `marked` is not marked again.
 
         Raises Conflict where the journal holds an event that the database lacks, and IntegrityError where a version
         cannot be read, so that what it needs is not known; nothing is collected then.
@@ -116,9 +146,11 @@ class Collector:
         engine.journal.flush()  # behind that look: whoever gave them up may not have come to their event yet
         self._delete(begun)
         report.sessions = engine.write(packs.expire)
-        with Marks() as marks:
-            first = self._database.read(self._roots.read)
-            self._mark(first, marks)
+        with Marked() if marked is None else nullcontext(marked) as first:
+            if not first.ready:
+                first.roots = self._mark(self._database.read(self._roots.read), first.start())
+            first.ready = False
+            marks = first.marks
             known, held = self._survey(marks)
             idle = self._idle([one for one in known if not held[one.id].wanted], marks)
             needed = [one.id for one in known if held[one.id].wanted and one.state == PackState.CONDEMNED]
@@ -126,7 +158,7 @@ class Collector:
             repacker = Repacker(engine, marks, self._stamp + "+", report.notes)
             report.written = self._repack(repacker, _sparse(known, held))
             marks.begin_again()
-            self._mark(self._database.read(self._roots.read) - first, marks)
+            self._mark(self._database.read(self._roots.read) - first.roots, marks)
             self._revive(marks)
             doomed = engine.write(lambda tx: packs.sweep(tx, self._stamp, self._reason))
             doomed += repacker.sweep(self._reason)
@@ -139,16 +171,18 @@ class Collector:
         self._merge()
         return report
 
-    def preview(self) -> Collected:
-        """Say what a collection would do now, and change nothing. Raises what `run` does."""
+    def preview(self, marked: Marked | None = None) -> Collected:
+        """Say what a collection would do now, and change nothing; `marked` keeps what was marked. Raises as `run`."""
         engine, report = self._engine, self._report
         engine.journal.check_tail()
         now = self._database.write(lambda tx: tx.now())  # by the database's clock
         alive = self._database.read(lambda connection: packs.living(connection, now))
         report.sessions = self._database.read(lambda connection: packs.expired(connection, now))
         given_up = self._database.read(lambda connection: packs.given_up(connection, alive))
-        with Marks() as marks:
-            self._mark(self._database.read(self._roots.read), marks)
+        with Marked() if marked is None else nullcontext(marked) as first:
+            marks = first.start()
+            first.roots = self._mark(self._database.read(self._roots.read), marks)
+            first.ready = True
             known, held = self._survey(marks)
             nobodys = [one for one in given_up if one.state == PackState.UPLOADED]
             idle = self._idle([one for one in known if not held[one.id].wanted] + nobodys, marks)
@@ -166,12 +200,16 @@ class Collector:
         report.merged = mergeable(engine)
         return report
 
-    def _mark(self, roots: set[Any], marks: Marks) -> None:
-        """Mark what roots reach. Where one is given up meanwhile, all that others share with it is followed again."""
+    def _mark(self, roots: set[Any], marks: Marks) -> set[Any]:
+        """Mark what roots reach, and return those roots that were: one that was given up meanwhile may be one again.
+
+        Where one is, all that others share with it is followed again.
+        """
         gone: set[Any] = set()
         while (broken := self._mark_until_gone(roots - gone, marks)) is not None:
             gone.add(broken)
             marks.follow_anew()
+        return roots - gone
 
     def _mark_until_gone(self, roots: set[Any], marks: Marks) -> Any:
         for root in roots:

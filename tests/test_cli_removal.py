@@ -1,6 +1,7 @@
 """`art rm`, `art restore` and `art gc`: what they say, ask, and refuse."""
 
 import json
+import os
 import re
 
 NOW = 4_000_000_000_000_000
@@ -78,8 +79,77 @@ def test_gc_says_first_what_it_will_do_and_then_does_it(art, tmp_path):
     assert "room" in art("history", "model:v1")[1]
 
 
+def test_gc_looks_once_for_what_it_says_and_does(art, tmp_path, monkeypatch):
+    opened = []
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda path, *more, **how: opened.append(str(path)) or real(path, *more, **how))
+
+    def pages(*arguments, **how):
+        opened.clear()
+        assert art("gc", "--grace", "0", *arguments, **how)[0] == 0
+        return sum("/meta/" in one for one in opened)
+
+    for number in range(8):
+        (tmp_path / "w").write_text(f"{number}")
+        assert art("log", "w", "model")[0] == 0
+    before = len(packs(tmp_path))
+    art("rm", "model:v1", "--yes")
+    looked = pages("--dry-run")
+    assert looked >= 9
+    assert pages(answer=True, terminal=True) < 1.5 * looked
+    assert len(packs(tmp_path)) == before - 2
+
+
 def test_gc_prints_bytes_in_a_pipe(art):
     code, out, _ = art("gc", "--yes")
     rows = dict(line.split("\t") for line in out.splitlines())
     assert (code, rows["freed"], rows["repacked"], rows["versions gone for good"]) == (0, "0", "0", "0")
     assert int(rows["kept"]) > 0
+
+
+def test_restore_says_which_aliases_went_and_how_each_comes_back(art):
+    art("promote", "model:v0", "production")
+    art("rm", "model:v0", "--force", "--yes")
+    art("promote", "model:v1", "production")
+    code, out, err = art("restore", "model:v0")
+    assert (code, out) == (0, "default/model:v0\tlive\n")
+    assert err.splitlines() == [
+        (
+            "art: best meant model:v0 when it was deleted, and means nothing now; "
+            "`art promote default/model:v0 best --expect none` moves it back"
+        ),
+        (
+            "art: production meant model:v0 when it was deleted, and means v1 now; "
+            "`art promote default/model:v0 production --expect v1` moves it back"
+        ),
+    ]
+    for line in err.splitlines():
+        assert art(*line.split("`")[1].split()[1:])[0] == 0
+    assert json.loads(art("show", "model:v0", "--json")[1])["aliases"] == ["best", "production"]
+    assert art("restore", "model:v0")[2] == ""  # it was not deleted
+
+
+def test_restore_puts_them_into_its_document(art):
+    art("rm", "model:v0", "--force", "--yes", "--reason", "wrong labels")
+    (version,) = json.loads(art("restore", "model:v0", "--json")[1])["versions"]
+    assert (version["state"], version["aliases_taken"]) == ("live", {"best": None})
+
+
+def test_an_alias_that_was_taken_by_hand_before_is_not_offered(art):
+    art("alias", "rm", "model:best")
+    art("rm", "model:v0", "--yes")
+    assert art("restore", "model:v0")[2] == ""
+
+
+def test_each_version_of_one_deletion_gets_its_own_back(art):
+    art("promote", "model:v1", "production")
+    art("rm", "model:v0", "model:v1", "--force", "--yes", "--reason", "both")
+    assert "production" in art("restore", "model:v1")[2]
+    assert [line.split()[1] for line in art("restore", "model:v0")[2].splitlines()] == ["best"]
+
+
+def test_only_the_last_deletion_counts(art):
+    art("rm", "model:v0", "--force", "--yes")
+    art("restore", "model:v0")
+    art("rm", "model:v0", "--yes")
+    assert art("restore", "model:v0")[2] == ""

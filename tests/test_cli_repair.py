@@ -66,7 +66,10 @@ def test_repair_index_prints_what_it_did_and_what_is_lost(art, tmp_path):
     code, out, err = art("repair", "index", "--read-data", "--yes")
     rows = [line.split("\t") for line in out.splitlines()]
     assert code == 5
-    assert [row[0] for row in rows] == ["damaged", "damaged", "lost", "lost"]
+    assert [row[0] for row in rows] == ["damaged", "damaged", "lost", "lost", "verdict"]
+    assert rows[-1][:2] == ["verdict", "lossy"]
+    assert rows[-1][2].startswith("4 packs, ")
+    assert rows[-1][2].endswith(" read: 2 losses")
     assert rows[2][1:3] == ["default/model:v0/w", "best"]
     assert "2 losses" in err
     code, out, err = art("repair", "index", "--yes", terminal=True)
@@ -95,3 +98,13 @@ def test_repair_index_heals_from_a_folder(art, tmp_path):
     assert re.search(r"chunks healed +2", out)
     assert art("check", "--read-data")[0] == 0
     assert art("repair", "index", "--from", tmp_path / "absent", "--yes")[0] == 3
+
+
+def test_a_log_of_a_repair_ends_with_what_was_found(art):
+    assert art("repair", "index", "--yes") == (
+        0,
+        "verdict\twhole\t4 packs: nothing is known to be lost; `--read-data` reads every byte\n",
+        "",
+    )
+    assert art("repair", "index", "--yes", "--read-data")[1].endswith(" read: nothing is lost\n")
+    assert "verdict" not in art("repair", "index", "--yes", terminal=True)[1]

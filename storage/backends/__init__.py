@@ -13,7 +13,13 @@ from urllib.parse import unquote, urlsplit
 from ..errors import InvalidInput
 from .base import Backend, ObjectInfo
 
-__all__ = ["Backend", "ObjectInfo", "is_local", "is_remote", "local_path", "open_backend"]
+__all__ = ["Backend", "ObjectInfo", "is_local", "is_remote", "local_path", "open_backend", "require_place"]
+
+# What fsspec can read or write files by, and where an object does not appear whole, or cannot be written at all.
+_NO_PLACES = {
+    *("ftp", "ftps", "sftp", "ssh", "smb", "http", "https", "git", "github", "gist", "jlab", "jupyter", "data"),
+    *("zip", "tar", "libarchive", "reference", "dir", "cached", "blockcache", "filecache", "simplecache", "postgresql"),
+}
 
 
 def is_local(url: str) -> bool:
@@ -37,6 +43,16 @@ def local_path(url: str) -> Path:
     return Path(unquote(parts.path, errors="surrogateescape")).absolute()
 
 
+def require_place(url: str) -> None:
+    """Raise InvalidInput for a URL of a kind that no store can be at; nothing is asked of a server."""
+    scheme = url.partition("://")[0]
+    if "://" in url and scheme.lower().partition("+")[0] in _NO_PLACES:
+        raise InvalidInput(
+            f"{scheme}:// is no place for a store; a store is a folder, s3://…, gs://… or another object storage that "
+            "fsspec writes to"
+        )
+
+
 def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> Backend:
     """Return the backend for a path or URL; nothing is made, and nothing is asked of a server.
 
@@ -58,6 +74,7 @@ def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> 
         from .memory import named_memory
 
         return named_memory(rest.strip("/"))
+    require_place(url)
     from .remote import RemoteBackend
     from .retry import RetryingBackend
 

@@ -16,7 +16,7 @@ import lineart
 from lineart.artifacts.linking import BATCH, LINKS, Disk, placing
 from lineart.artifacts.place import Place
 from lineart.artifacts.shared import SharedFiles, is_sealed, prune, seal_of, usage
-from lineart.commands.versions import Way
+from lineart.commands.fetch import Way
 from lineart.storage.errors import Conflict, IntegrityError, InvalidInput, LineartError, VerifyError
 
 MIB = 1 << 20

@@ -10,6 +10,7 @@ from lineart.artifacts.roots import StoreRoots
 from lineart.lineage.capture import Capture, Captured
 from lineart.lineage.run import start_run
 from lineart.storage.errors import Conflict, IntegrityError, InvalidInput, NotFound
+from lineart.storage.gc import Marked
 from lineart.storage.marks import Marks
 
 NOW = timedelta(0)
@@ -289,3 +290,44 @@ def test_nothing_is_collected_while_a_version_cannot_be_read(new_store, hooked):
     store.delete("model:v0")
     store.gc(grace=NOW)  # what is given up need not be read
     assert len(packs(store)) < len(before)
+
+
+# What is said first, and then done
+
+
+def test_what_happens_while_somebody_thinks_about_it_is_heeded(store, log):
+    kept, back, gone = (
+        log(name, {"a": blake3(name.encode()).digest(length=5000)}) for name in ("kept", "back", "gone")
+    )
+    for one in (back, gone):
+        one.delete()
+    with Marked() as marked:
+        said = store.gc(dry_run=True, grace=NOW, marked=marked)
+        back.restore()
+        new = log("new", {"a": b"n" * 5000, "b": blake3(b"gone").digest(length=5000)})
+        done = store.gc(grace=NOW, marked=marked)
+    assert [one.name for one in said.purged] == ["back:v0", "gone:v0"]
+    assert [one.name for one in done.purged] == ["gone:v0"]
+    assert kept.read_bytes("a") == blake3(b"kept").digest(length=5000)
+    assert back.read_bytes("a") == blake3(b"back").digest(length=5000)
+    assert new.read_bytes("b") == blake3(b"gone").digest(length=5000)
+    assert store.check(read_data=True).clean
+
+
+def test_the_pages_of_versions_are_read_once_for_what_is_said_and_done(new_store, hooked, make):
+    store = new_store(hooked)
+    for number in range(3):
+        store.log(make("data", {f"f{at}": b"%d" % number for at in range(50)}))
+    store.artifact("data:v0").delete()
+    asked = []
+    hooked.on_get = lambda key, data: asked.append(key) or data
+    with Marked() as marked:
+        store.gc(dry_run=True, grace=NOW, marked=marked)
+        pages = sum(key.startswith("meta/") for key in asked)
+        asked.clear()
+        assert store.gc(grace=NOW, marked=marked).purged
+    again = sum(key.startswith("meta/") for key in asked)
+    asked.clear()
+    store.gc(grace=NOW)
+    assert pages > again
+    assert sum(key.startswith("meta/") for key in asked) > 0

@@ -16,7 +16,7 @@ from lineart.storage.chunks import plan
 from lineart.storage.database import Database
 from lineart.storage.engine import Engine
 from lineart.storage.errors import Conflict, IntegrityError, LineartError, StoreUnavailable
-from lineart.storage.gc import Collector
+from lineart.storage.gc import Collector, Marked
 from lineart.storage.layout import parse_journal_key
 from lineart.storage.marks import Marks, RootGone
 from lineart.storage.pack import PackKind
@@ -527,6 +527,95 @@ def test_what_a_root_that_is_gone_shared_with_others_is_followed_again(engine, b
                 raise RootGone
 
     Collector(engine, Roots()).run()
+    assert engine.chunks.get(digest) == bench.data(1)
+
+
+def test_a_root_that_was_gone_and_is_one_again_is_followed(engine, bench):
+    """Another collector gave it up while it was marked, and the same content was logged anew before the second look."""
+    (digest,) = bench.store(engine, [bench.data(1)])
+    asked = []
+
+    class Roots:
+        def read(self, connection):
+            return {1}
+
+        def mark(self, root, marks):
+            asked.append(root)
+            if len(asked) == 1:
+                raise RootGone
+            marks.add([digest])
+
+    Collector(engine, Roots()).run()
+    assert engine.chunks.get(digest) == bench.data(1)
+
+
+def test_what_a_dry_run_marked_is_not_marked_again(engine, bench):
+    kept, *_ = bench.store(engine, [bench.data(n) for n in range(8)])
+    bench.store(engine, [bench.data(20)])
+    roots = Wanted([kept])
+    count = []
+    roots.on_mark = lambda: count.append(1)
+    with Marked() as marked:
+        said = Collector(engine, roots).preview(marked)
+        done = Collector(engine, roots).run(marked)
+    assert len(count) == 1
+    assert (said.freed, said.written) == (done.freed, done.written)
+    assert engine.chunks.get(kept) == bench.data(0)
+
+
+@pytest.mark.parametrize("also", [1, 2])
+def test_what_came_since_the_dry_run_is_kept(engine, bench, also):
+    """Between the two somebody thinks: versions come and packs are written, in packs of their own and in the old."""
+    kept, *_ = bench.store(engine, [bench.data(n) for n in range(8)])
+    roots = Wanted([kept])
+    with Marked() as marked:
+        Collector(engine, roots).preview(marked)
+        new = bench.store(engine, [bench.data(30), bench.data(also)])
+        roots.always |= set(new)
+        Collector(engine, roots).run(marked)
+    for digest, number in zip([kept, *new], (0, 30, also), strict=True):
+        assert engine.chunks.get(digest) == bench.data(number)
+
+
+def test_what_was_given_up_since_the_dry_run_stays_for_the_next_one(engine, bench):
+    first, second = bench.store(engine, [bench.data(1)]) + bench.store(engine, [bench.data(2)])
+    roots = Wanted([first, second])
+    with Marked() as marked:
+        Collector(engine, roots).preview(marked)
+        roots.always = {first}
+        assert Collector(engine, roots).run(marked).freed.packs == 0
+    assert collect(engine, first).freed.packs == 1
+
+
+def test_the_mark_of_another_store_is_not_believed(engine, bench, tmp_path):
+    other = bench.create(f"sqlite:///{tmp_path}/other.db", MemoryBackend())
+    (digest,) = bench.store(engine, [bench.data(1)])
+    with Marked() as marked:
+        Collector(other, Wanted()).preview(marked)
+        Collector(engine, Wanted([digest])).run(marked)
+    assert engine.chunks.get(digest) == bench.data(1)
+    other.close()
+
+
+def test_a_mark_serves_one_run(engine, bench):
+    first, second = bench.store(engine, [bench.data(1)]) + bench.store(engine, [bench.data(2)])
+    with Marked() as marked:
+        Collector(engine, Wanted([first, second])).preview(marked)
+        Collector(engine, Wanted([first, second])).run(marked)
+        assert Collector(engine, Wanted([first])).run(marked).freed.packs == 1
+
+
+def test_a_dry_run_that_failed_leaves_no_mark(engine, bench):
+    (digest,) = bench.store(engine, [bench.data(1)])
+
+    class Broken(Wanted):
+        def mark(self, root, marks):
+            raise IntegrityError("unreadable")
+
+    with Marked() as marked:
+        with pytest.raises(IntegrityError):
+            Collector(engine, Broken([digest])).preview(marked)
+        Collector(engine, Wanted([digest])).run(marked)
     assert engine.chunks.get(digest) == bench.data(1)
 
 

@@ -1,0 +1,74 @@
+"""What stays of another version in a folder that a version is put into: files that only the other one has.
+
+Knows manifests, records and the version that a folder was last; must not know how files come there. Only versions of
+one collection are told of: whoever puts a model beside its tokenizer means to have both.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..storage.errors import IntegrityError, NotFound
+from .content import Content
+from .manifest import diff
+from .ref import Ref
+from .stat_cache import StatCache
+from .status import origin_of
+
+if TYPE_CHECKING:
+    from .catalog import Catalog
+    from .place import Place
+    from .records import VersionRecord
+
+__all__ = ["Leftovers", "find_leftovers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """Files of another version that stay beside those of the one that was put there."""
+
+    version: VersionRecord
+    count: int
+
+
+def find_leftovers(catalog: Catalog, version: VersionRecord, place: Place, prefix: str | None) -> Leftovers | None:
+    """Return what will stay at a place of the version that was put there last, as a whole; None where nothing does.
+
+    With a prefix, only what is below it counts. Ask before anything is put there. Nothing is told of a version whose
+    content cannot be known any more.
+    """
+    other = None if place.fresh else _last(catalog, place)
+    same = other is not None and (other.project, other.collection) == (version.project, version.collection)
+    if other is None or not same or other.digest == version.digest:
+        return None
+    wanted, before = (Content(one.digest, catalog.engine.chunks).manifest for one in (version, other))
+    count = 0
+    try:
+        for change in diff(before, wanted):
+            if change.new is None and _is_below(change.path, prefix) and place.find(change.path) is not None:
+                count += 1
+    except IntegrityError:
+        return None
+    return Leftovers(other, count) if count else None
+
+
+def _last(catalog: Catalog, place: Place) -> VersionRecord | None:
+    store_id = catalog.engine.marker.store_id
+    origin = None if place.remembered is None else place.remembered.origin
+    if origin is not None:
+        found = (origin.ref, origin.digest) if origin.store == store_id else None
+    else:
+        found = origin_of(os.fspath(place.root), StatCache(None), store_id)  # the mark of a checkout
+    if found is None:
+        return None
+    try:
+        version = catalog.resolve(Ref.parse(found[0]), "")
+    except (NotFound, ValueError):  # a mark is a file that anybody may have written
+        return None
+    return version if version.digest == found[1] else None
+
+
+def _is_below(path: str, prefix: str | None) -> bool:
+    return not prefix or path == prefix or path.startswith(f"{prefix}/")

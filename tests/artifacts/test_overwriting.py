@@ -1,0 +1,281 @@
+"""Files of somebody's own work at the places of a version's files: found before anything is written."""
+
+import os
+import shutil
+
+import pytest
+from blake3 import blake3
+
+import lineart
+from lineart.artifacts.stat_cache import StatCache
+from lineart.storage.errors import Conflict
+
+MIB = 1 << 20
+FILES = {"a": b"a", "deep/b": b"b", "empty": b"", "large": blake3(b"large").digest(length=5 * MIB)}
+OTHER = {**FILES, "a": b"other", "deep/b": b"another", "large": blake3(b"other").digest(length=5 * MIB)}
+
+
+@pytest.fixture
+def store(new_store, tmp_path):
+    made = new_store()
+    made.cache = tmp_path / "cache"
+    made.stat_cache = StatCache.below(made.cache)
+    return made
+
+
+@pytest.fixture
+def forget(store, tmp_path):
+    """A function after which nobody remembers what was put where."""
+
+    def work():
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+
+    return work
+
+
+@pytest.fixture
+def old(store, make):
+    return store.log(make(files=FILES))
+
+
+@pytest.fixture
+def new(store, old, make):
+    return store.log(make(files=OTHER))
+
+
+@pytest.fixture
+def out(tmp_path, old):
+    """A folder that the older version was downloaded to."""
+    return old.download(tmp_path / "out")
+
+
+def refused(version, folder, *paths, way="download"):
+    """Whether a version is not put into a folder for the sake of these files, and the folder stays as it is."""
+    before = {path: (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in folder.rglob("*")}
+    with pytest.raises(Conflict, match="nothing was written") as error:
+        getattr(version, way)(folder, overwrite=False)
+    assert before == {path: (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in folder.rglob("*")}
+    return all(f"'{path}'" in str(error.value) for path in paths)
+
+
+# What is somebody's own
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+@pytest.mark.parametrize("again", ["old", "new"])
+def test_a_file_that_was_changed_is_not_replaced(old, new, out, forget, remembered, again):
+    (out / "deep" / "b").write_bytes(b"x")
+    if not remembered:
+        forget()
+    assert refused({"old": old, "new": new}[again], out, "deep/b")
+    assert (out / "deep" / "b").read_bytes() == b"x"
+
+
+def test_a_file_of_the_same_size_and_times_but_another_inode_is_not_taken_for_the_one_that_was_put_there(old, out):
+    before = (out / "a").stat()
+    (out / "new").write_bytes(b"x")
+    os.utime(out / "new", ns=(before.st_atime_ns, before.st_mtime_ns))
+    (out / "new").replace(out / "a")
+    assert refused(old, out, "a")
+
+
+def test_a_file_that_no_download_put_there_is_not_replaced(old, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"my own")
+    assert refused(old, folder, "a")
+    assert sorted(os.listdir(folder)) == ["a"]
+
+
+def test_three_are_named_and_all_are_counted(store, make, tmp_path):
+    version = store.log(make("many", {f"f{number}": b"1" for number in range(7)}))
+    folder = version.download(tmp_path / "out")
+    for number in range(1, 7):
+        (folder / f"f{number}").write_bytes(b"22")
+    with pytest.raises(Conflict, match=r"6 files that were .*: 'f1', 'f2', 'f3' and 3 more; .*--force") as error:
+        version.download(folder, overwrite=False)
+    assert str(folder) in str(error.value)
+
+
+def test_a_link_that_somebody_made_is_his_and_what_is_no_file_is_too(old, tmp_path, special):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "a").symlink_to(tmp_path)
+    special("fifo", folder / "empty")
+    assert refused(old, folder, "a", "empty")
+
+
+def test_a_file_of_one_path_is_looked_at_alone(old, out):
+    (out / "a").write_bytes(b"x")
+    old.download(out, "deep", overwrite=False)
+    old["deep/b"].download(out, overwrite=False)
+    with pytest.raises(Conflict, match="'a'"):
+        old["a"].download(out, overwrite=False)
+
+
+def test_a_checkout_does_not_replace_what_was_changed_either(old, new, tmp_path):
+    folder = old.checkout(tmp_path / "out")
+    new.checkout(folder, overwrite=False)
+    (folder / "a").write_bytes(b"x")
+    assert refused(old, folder, "a", way="checkout")
+    old.checkout(folder)
+    assert (folder / "a").read_bytes() == FILES["a"]
+
+
+def test_a_checkout_clears_away_what_was_put_there_and_nothing_that_was_changed_since(store, make, tmp_path):
+    one = store.log(make("way", {"a": b"1", "b": b"1", "c/d": b"1"}))
+    two = store.log(make("way", {"a": b"1"}))
+    folder = one.checkout(tmp_path / "out")
+    (folder / "c/d").write_bytes(b"my work")
+    (folder / "own").write_bytes(b"what a checkout is asked to clear")
+    assert refused(two, folder, "c/d", way="checkout")
+    two.checkout(folder)
+    assert sorted(os.listdir(folder)) == [".lineart-checkout", "a"]
+    one.checkout(folder)
+    two.checkout(folder, overwrite=False)
+    assert sorted(os.listdir(folder)) == [".lineart-checkout", "a"]
+
+
+def test_a_hostile_name_is_shown_escaped(store, make, tmp_path):
+    name = "x\n\x1b[31m" + "y" * 100
+    version = store.log(make("odd", {name: b"1"}))
+    folder = version.download(tmp_path / "out")
+    (folder / name).write_bytes(b"22")
+    with pytest.raises(Conflict) as error:
+        version.download(folder, overwrite=False)
+    assert str(error.value).isprintable()
+
+
+# What is not
+
+
+def test_by_default_a_folder_becomes_the_version_whatever_stood_there(new, out):
+    (out / "a").write_bytes(b"x")
+    new.download(out)
+    new.verify(out)
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_what_a_download_put_there_is_replaced_without_a_question(old, new, out, forget, remembered):
+    if not remembered:
+        forget()
+    new.download(out, overwrite=False)
+    new.verify(out)
+    if not remembered:
+        forget()
+    old.download(out, overwrite=False)
+    old.verify(out)
+
+
+def test_what_a_download_put_there_is_known_when_its_version_is_deleted(store, old, new, out):
+    store.delete(old.record, force=True)
+    new.download(out, overwrite=False)
+    new.verify(out)
+
+
+def test_content_of_a_deleted_version_is_nobodys_who_remembers_nothing(store, old, new, out, forget):
+    store.delete(old.record, force=True)
+    forget()
+    assert refused(new, out, "a", "deep/b", "large")
+
+
+def test_a_folder_that_was_moved_is_known_by_its_content(new, out, tmp_path):
+    moved = out.rename(tmp_path / "moved")
+    new.download(moved, overwrite=False)
+    new.verify(moved)
+
+
+def test_content_of_any_version_that_is_there_is_known(store, old, make, tmp_path, forget):
+    folder = tmp_path / "out"
+    for number in range(3):
+        version = store.log(make(files={"a": bytes([number]), "b": b"same"}))
+        if number < 2:
+            version["a"].download(folder)
+    forget()
+    version.download(folder, overwrite=False)
+    assert (folder / "a").read_bytes() == bytes([2])
+
+
+def test_a_file_that_was_logged_is_known_by_the_log(store, old, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"my own")
+    for _ in range(2):  # at the first, it may be younger than the clock's tick
+        draft = lineart.Artifact("mine", type="dataset")
+        draft.add_dir(folder)
+        store.log(draft)
+    old.download(folder, overwrite=False)
+    old.verify(folder)
+
+
+def test_what_is_right_already_is_no_conflict_whoever_put_it_there(old, tmp_path):
+    folder = tmp_path / "mine"
+    (folder / "deep").mkdir(parents=True)
+    for name, data in FILES.items():
+        (folder / name).write_bytes(data)
+    (folder / "a").chmod(0o755)
+    old.download(folder, overwrite=False)
+    old.verify(folder)
+    assert (folder / "a").stat().st_mode & 0o111 == 0
+
+
+def test_files_of_other_names_are_no_conflict(old, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "notes").write_bytes(b"my own")
+    old.download(folder, overwrite=False)
+    assert (folder / "notes").read_bytes() == b"my own"
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_links_that_a_download_placed_are_replaced(store, old, new, tmp_path, link):
+    folder = old.download(tmp_path / "out", link=link)
+    store.delete(old.record, force=True)  # so that no version knows the content
+    new.download(folder, link=link, overwrite=False)
+    new.verify(folder)
+    new.download(folder, overwrite=False)
+    assert not (folder / "a").is_symlink()
+
+
+def test_a_damaged_version_does_not_hinder_the_others(new_store, hooked, make, tmp_path):
+    store = new_store(hooked)
+    pages = {}
+    for number in range(3):
+        before = set(hooked.keys("meta/"))
+        version = store.log(make(files={"a": bytes([number])}))
+        pages[number] = set(hooked.keys("meta/")) - before
+        if not number:
+            folder = version.download(tmp_path / "out")
+    for key in pages[1]:
+        hooked.replace(key, bytes(len(hooked.get(key))))
+    store.artifact(version.ref).download(folder, overwrite=False)
+    assert (folder / "a").read_bytes() == bytes([2])
+
+
+def test_a_folder_in_the_way_of_a_checkout_still_goes(store, make, tmp_path):
+    one, two = store.log(make("way", {"a/x": b"1"})), store.log(make("way", {"a": b"2"}))
+    folder = one.checkout(tmp_path / "out")
+    two.checkout(folder, overwrite=False)
+    one.checkout(folder, overwrite=False)
+    one.verify(folder)
+
+
+# What it costs
+
+
+def test_nothing_that_is_known_is_read(old, new, out, opened_below):
+    with opened_below(out) as opened:
+        old.download(out, overwrite=False)
+        new["deep/b"].download(out, overwrite=False)
+    assert {os.path.relpath(one, out) for one in opened} <= {"deep/b"}
+
+
+def test_what_is_not_known_is_read_once(old, tmp_path, monkeypatch):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "large").write_bytes(FILES["large"])
+    read = []
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda number, size: read.append(len(data := real(number, size))) or data)
+    old.download(folder, "large", overwrite=False)
+    assert sum(read) < 1.5 * len(FILES["large"])
