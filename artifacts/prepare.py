@@ -19,7 +19,7 @@ from ..storage.errors import Conflict, IntegrityError, InvalidInput
 from ..storage.pack import Encoded, encode
 from ..storage.rooms import Rooms
 from ..storage.session import Session
-from .recall import Unchanged
+from .nearby import Nearby
 from .source import BytesSource, ExternalSource, FileSource, Source, StoredSource, open_source, require_same
 from .stat_cache import Known, clock
 
@@ -59,20 +59,20 @@ def settle(batch: Batch, recalled: list[Known | None], session: Session, single:
     contents: list[Known | None] = []
     read: list[tuple[Source, Known]] = []
     found: dict[bytes, bytes] = {}
-    with Unchanged() as unchanged:
+    with Nearby() as nearby:
         for (_, source), known in zip(batch, recalled, strict=True):
             if isinstance(source, ExternalSource):
                 contents.append(known)
             elif known in complete or isinstance(source, StoredSource):
                 if isinstance(source, FileSource):
-                    unchanged.require(source)
+                    nearby.require_same(source)
                 else:
                     _require_stored(source, session, is_there=known in complete)
                 contents.append(known)
             elif source.size > single:
                 contents.append(None)
             else:
-                data = source.data if isinstance(source, BytesSource) else _read(source)
+                data = source.data if isinstance(source, BytesSource) else _read(source, nearby)
                 content = Known(blake3(data).digest())
                 contents.append(content)
                 read.append((source, content))
@@ -146,9 +146,9 @@ def prepare(pieces: list[memoryview], session: Session) -> Prepared:
     return Prepared(chunks, new)
 
 
-def _read(source: FileSource) -> bytes:
+def _read(source: FileSource, nearby: Nearby) -> bytes:
     """Read a small file whole; it must be the file that was added."""
-    number = open_source(source)
+    number = nearby.open(source)
     try:
         data = os.read(number, source.size + 1)
         while 0 < len(data) < source.size and (more := os.read(number, source.size + 1 - len(data))):

@@ -6,50 +6,12 @@ that iterates over an upload.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Self
 
 from .source import ExternalSource, FileSource, Source, StoredSource
 from .stat_cache import MOST, Known, Origin, Row, Snapshot, StatCache, prefix_of, settled
 
-__all__ = ["Recall", "Unchanged"]
-
-_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-class Unchanged:
-    """Asks whether files are what they were when they were added, and opens none of them.
-
-    Files of one folder that follow one another are asked for relative to it, which is a third less work for the kernel.
-    A context manager, for one thread.
-    """
-
-    def __init__(self) -> None:
-        self._folder = ""
-        self._number = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._number >= 0:
-            os.close(self._number)
-            self._number = -1
-
-    def require(self, source: FileSource) -> None:
-        """Raise SourceChanged where a file is not what was added."""
-        folder, _, name = source.path.rpartition("/")
-        try:
-            if self._number < 0 or folder != self._folder:
-                self.__exit__()
-                self._number = os.open(folder or ("/" if source.path[0] == "/" else "."), _FOLDER)
-                self._folder = folder
-            found = os.stat(name, dir_fd=self._number)
-        except OSError:
-            raise source.changed() from None
-        if not source.matches(found):
-            raise source.changed()
+__all__ = ["Recall"]
 
 
 class Recall:

@@ -136,10 +136,13 @@ def file_source(path: str, found: os.stat_result) -> FileSource:
     return FileSource(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, executable)
 
 
-def open_source(source: FileSource) -> int:
-    """Open a file for reading, whatever is there now; SourceChanged where nothing can be read."""
+def open_source(source: FileSource, name: str = "", folder: int | None = None) -> int:
+    """Open a file for reading, whatever is there now; SourceChanged where nothing can be read.
+
+    By its path, or by its name in an open folder.
+    """
     try:
-        return os.open(source.path, _OPEN)
+        return os.open(name or source.path, _OPEN, dir_fd=folder)
     except OSError as error:
         if error.errno in _REPLACED:
             raise source.changed() from None

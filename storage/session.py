@@ -111,11 +111,18 @@ class Session:
         upload failed with; nothing more is taken then.
         """
         with self._filling, self._spoilt_by_errors():
+            filled: set[bytes] = set()
             for one in chunks:
-                if one.digest not in self._pending and self._fill(one, kind):
+                if one.digest in self._pending or one.digest in filled:
+                    continue
+                filled.add(one.digest)
+                if self._fill(one, kind):
+                    self._await(filled)
+                    filled = set()
                     if kind == PackKind.META:
                         self._drain(PackKind.DATA)  # no page is durable before what it is about
                     self._send(kind)
+            self._await(filled)
 
     def flush(self) -> None:
         """Make every chunk durable: packs of data first, then packs of pages and recipes."""
@@ -198,11 +205,14 @@ class Session:
             self._builders[kind] = PackBuilder(kind)
         builder = self._builders[kind]
         builder.add(chunk)
-        with self._lock:
-            self._pending.add(chunk.digest)
         self.new_chunks += 1
         self.new_bytes += len(chunk.data)
         return builder.full
+
+    def _await(self, filled: set[bytes]) -> None:
+        """Count chunks in packs that are being filled as known from here on; before their pack is sent."""
+        with self._lock:
+            self._pending |= filled
 
     def _drain(self, kind: PackKind) -> None:
         """Send what is being filled, and wait for everything that is under way."""

@@ -6,7 +6,7 @@ The rule is that of `stale_judge.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ from ...artifacts.reading import read_records
 from ...artifacts.ref import Ref, fold_name
 from ...storage.bulk import select_in
 from ..closure import UP, Found, walk
+from ..newest import Member, newest_of
 from .chosen import chosen_ids
 from .ordering import in_order
-from .stale_judge import Judge, Member
+from .stale_judge import Judge
 
 if TYPE_CHECKING:
     from ...artifacts.catalog import Catalog
@@ -31,11 +32,6 @@ _version, _collection, _project = artifact_tables.version, artifact_tables.colle
 _alias = artifact_tables.alias
 _MEMBERS = "SELECT id, collection, number FROM version WHERE id {in}"
 _LIVE = "SELECT id FROM version WHERE state = 'live' AND id {in}"
-_NEWEST = """
-SELECT version.id, version.collection, version.number FROM version JOIN (
-  SELECT collection, max(number) AS number FROM version WHERE state = 'live' AND collection {in} GROUP BY collection
-) AS newest ON newest.collection = version.collection AND newest.number = version.number
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,25 +97,20 @@ def _judge(connection: Connection, versions: set[int]) -> Judge:
     """Judge versions and all that is upstream of them and of the newest versions of what they were made from."""
     found = Found()
     walk(connection, found, versions, None, UP)
-    newest = _newest(connection, _members(connection, found.versions))
+    members = _members(connection, found.versions)
+    newest = newest_of(connection, {one.collection for one in members.values()})
     more = {one.id for one in newest.values()} - found.versions.keys()
     if more:  # whether those came of what is judged, and whether they are out of date themselves
         walk(connection, found, more, None, UP)
-    members = _members(connection, found.versions)
-    judge = Judge(found, members, _newest(connection, members))
+        members = _members(connection, found.versions)
+        newest = newest_of(connection, {one.collection for one in members.values()})
+    judge = Judge(found, members, newest)
     judge.judge()
     return judge
 
 
 def _members(connection: Connection, versions: Iterable[int]) -> dict[int, Member]:
     return {row[0]: Member(*row) for row in select_in(connection, _MEMBERS, versions)}
-
-
-def _newest(connection: Connection, members: Mapping[int, Member]) -> dict[int, Member]:
-    """Return the newest live version of each collection that has any."""
-    return {
-        row[1]: Member(*row) for row in select_in(connection, _NEWEST, {one.collection for one in members.values()})
-    }
 
 
 def _told(connection: Connection, judge: Judge, versions: Sequence[int]) -> Iterator[StaleVersion]:

@@ -3,11 +3,12 @@
 Knows edges, and the numbers of versions in their collections; must not know a database. Pure.
 
 The rule. A run is behind in a collection where a newer live version exists than the newest that it used of it; deleted
-versions do not count as newer. A version is out of date where every run that produced it is behind somewhere, or used
-something that is out of date itself: equal content is one version, and one run with the newest inputs is enough to say
-that it would come out the same today. Two things do not make it so, or nothing that is made in rounds could ever be
-fresh: an earlier version of its own collection, which it goes on from, and a newer version that itself came of it. What
-it goes on from hands its own reasons on, but for collections of which the run used the newest beside it.
+versions do not count as newer, nor what only repetitions made. A version is out of date where every run that produced
+it is behind somewhere, or used something that is out of date itself: equal content is one version, and one run with the
+newest inputs is enough to say that it would come out the same today. Two things do not make it so, or nothing that is
+made in rounds could ever be fresh: an earlier version of its own collection, which it goes on from, and a newer version
+that itself came of it. What it goes on from hands its own reasons on, but for collections of which the run used the
+newest beside it.
 """
 
 from __future__ import annotations
@@ -20,19 +21,12 @@ from typing import NamedTuple
 import networkx as nx
 
 from ..closure import Found
+from ..newest import Member
 from ..runs import PRODUCED
 
-__all__ = ["Judge", "Member", "Reasons"]
+__all__ = ["Judge", "Reasons"]
 
 _NONE: frozenset[int] = frozenset()
-
-
-class Member(NamedTuple):
-    """A version by its row, its collection's, and its number."""
-
-    id: int
-    collection: int
-    number: int
 
 
 class Reasons(NamedTuple):

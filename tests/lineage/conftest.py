@@ -75,12 +75,13 @@ class World:
         metadata: dict[str, Any] | None = None,
         size: int = 2048,
         differs: list[str] | None = None,
+        quiet: bool = False,
     ) -> VersionRecord:
         also = self.ledger.produced(run, metadata, lambda: differs.append(name)) if run else None
 
         def work(tx: Any) -> int:
             collection = open_collection(tx, project, name, None)
-            new = NewVersion(bytes(Digest.of(content.encode())), size, 1, None, metadata or {})
+            new = NewVersion(bytes(Digest.of(content.encode())), size, 1, None, metadata or {}, quiet=quiet)
             version, is_new = settle_version(tx, collection, new, aliases)
             if also is not None:
                 also(tx, version, is_new)

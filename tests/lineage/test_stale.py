@@ -10,6 +10,7 @@ import pytest
 import lineart.lineage.answers.ordering as ordering_module
 from lineart.lineage.answers.ordering import in_order
 from lineart.lineage.answers.stale import stale_versions
+from lineart.lineage.starting import Captured
 from lineart.storage.errors import InvalidSelector, NotFound
 
 
@@ -73,6 +74,45 @@ def test_a_deleted_version_is_neither_newer_nor_judged(worlds):
     found = stale_versions(worlds.catalog, "data:v* or model", "p")
     assert (found.judged, found.deleted) == (1, 1)
     assert stale(worlds, "data:v* or model") == ["model:v0: through data:v0"], "what it came from is out of date still"
+
+
+REPEATS = Captured({"again": ["some-run"]})
+
+
+def again(world, name, content, *used):
+    """Log what the repetition of a run made."""
+    return world.log(name, content, world.run(*used, captured=REPEATS), quiet=True)
+
+
+def test_what_only_a_repetition_made_is_not_newer(worlds):
+    chain(worlds)
+    for content in ("r0, differently", "r0, yet another way"):
+        again(worlds, "raw", content)
+    assert stale(worlds) == []
+    made(worlds, "raw", "r3")
+    again(worlds, "raw", "r0, once more")
+    assert stale(worlds) == ["data:v0: raw:v0<v3", "model:v0: through data:v0"]
+
+
+def test_what_a_repetition_and_another_run_made_is_newer(worlds):
+    chain(worlds)
+    again(worlds, "raw", "r1")
+    made(worlds, "raw", "r1")
+    assert stale(worlds) == ["data:v0: raw:v0<v1", "model:v0: through data:v0"]
+
+
+def test_what_somebody_logged_without_a_run_is_newer_though_a_repetition_made_it_too(worlds):
+    chain(worlds)
+    worlds.log("raw", "r1")
+    again(worlds, "raw", "r1")
+    assert stale(worlds) == ["data:v0: raw:v0<v1", "model:v0: through data:v0"]
+
+
+def test_of_a_collection_of_repetitions_alone_the_first_is_the_newest(worlds):
+    again(worlds, "raw", "r0")
+    made(worlds, "data", "d0", "raw:v0")
+    again(worlds, "raw", "r1")
+    assert stale(worlds) == []
 
 
 def test_equal_content_is_up_to_date_where_any_run_made_it_from_the_newest(worlds):
@@ -238,23 +278,28 @@ def _outdated(inputs, newest, found):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_random_stores_are_judged_as_the_rule_says(worlds, seed):
-    """Layers a → b → c → d: versions of each are made from any of the layers before it, some of them again."""
+    """Layers a → b → c → d: versions of each are made from any of the layers before it, half of them by repetitions."""
     dice = random.Random(seed)
     known, used, made_by, newest = [], {}, {}, {}
     for step in range(40):
         name = dice.choice("abcd")
         before = [one for one in known if one[0] < name]
         inputs = dice.sample(before, min(len(before), dice.randrange(4)))
+        if dice.random() < 0.5:
+            inputs = [one for one in newest.items() if one[0] < name]
         content = f"{name}{dice.randrange(6)}" if dice.random() < 0.5 else f"{step}"
-        run = worlds.run(*(f"{collection}:v{number}" for collection, number in inputs)) if inputs else None
-        record = worlds.log(name, content, run)
+        again = dice.random() < 0.5
+        refs = [f"{collection}:v{number}" for collection, number in inputs]
+        run = worlds.run(*refs, captured=REPEATS if again else Captured()) if inputs or again else None
+        record = worlds.log(name, content, run, quiet=again)
         version = (name, record.number)
         if version not in known:
             known.append(version)
         if run is not None:
             used[run] = inputs
             made_by.setdefault(version, []).append(run)
-        newest[name] = max(newest.get(name, -1), record.number)
+        if not again or name not in newest:
+            newest[name] = max(newest.get(name, -1), record.number)
     found = [tuple(one.version.name.split(":v")) for one in stale_versions(worlds.catalog, "not tag=none", "p")]
     assert {(name, int(number)) for name, number in found} == judged(used, made_by, newest)
     assert len(found) == len(set(found))
