@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..storage.database import select_in
 from .attributes import RunAttributes, RunRow, VersionAttributes, VersionRow, Words
+from .newest import newest_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -29,8 +30,7 @@ SELECT id, collection, number, digest, size, file_count, state, created, deleted
 FROM version WHERE id {in}
 """
 _COLLECTIONS = """
-SELECT collection.id, project.name, collection.name, collection.type,
-  (SELECT max(number) FROM version WHERE version.collection = collection.id AND version.state = 'live')
+SELECT collection.id, project.name, collection.name, collection.type
 FROM collection JOIN project ON project.id = collection.project WHERE collection.id {in}
 """
 _ALIASES = "SELECT version, name FROM alias WHERE version {in} ORDER BY name"
@@ -67,9 +67,11 @@ def pack_versions(
         rows = {row[0]: row for row in select_in(connection, _VERSIONS, some)}
         aliases, tags = (_names(connection, sql, some) for sql in (_ALIASES, _TAGS))
         unknown = {row[1] for row in rows.values()} - collections.keys()
-        for number, project, name, kind, newest in select_in(connection, _COLLECTIONS, unknown):
+        newest = newest_of(connection, unknown)
+        for number, project, name, kind in select_in(connection, _COLLECTIONS, unknown):
             place = words.place((project, name, kind))
-            collections[number] = _Collection(f"{project}/{name}", place, -1 if newest is None else newest)
+            highest = newest[number].number if number in newest else -1
+            collections[number] = _Collection(f"{project}/{name}", place, highest)
         for one in some:
             if one in rows:
                 yield _version(one, rows[one], collections, aliases.get(one, ()), tags.get(one, ()), one in cut, words)

@@ -7,6 +7,7 @@ import pytest
 
 from lineart.lineage.graph import lineage_graph
 from lineart.lineage.render import lineage_document, lineage_tree
+from lineart.lineage.starting import Captured
 
 
 def nodes(graph):
@@ -106,6 +107,12 @@ def test_a_newer_version_of_an_input_is_known(world):
     assert graph.nodes["p/raw:v0"]["newer"] == 1
     assert graph.nodes["p/clean:v0"]["newer"] is None
     assert "newer: v1" in lineage_tree(graph)
+
+
+def test_what_only_a_repetition_made_is_no_newer_version(worlds):
+    _, model = pipeline(worlds)
+    worlds.log("raw", "0, made again", worlds.run(captured=Captured({"again": ["some-run"]})), quiet=True)
+    assert lineage_graph(worlds.catalog, [model]).nodes["p/raw:v0"]["newer"] is None
 
 
 @pytest.mark.slow
