@@ -203,4 +203,10 @@ def _screen() -> Screen:
 
 
 def _ask(question: str) -> bool:
-    return typer.confirm(f"art: {question}", err=True)
+    try:
+        return typer.confirm(f"art: {question}", err=True)
+    except typer.Abort as error:
+        if isinstance(error.__context__, EOFError):  # who goes away without an answer has not said yes
+            sys.stderr.write("\n")
+            return False
+        raise

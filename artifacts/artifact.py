@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from .records import Change, listed
 from .ref import check_name
 
 if TYPE_CHECKING:
+    from .leftovers import Leftovers
     from .linking import Link
     from .logged import Difference, Home, LoggedEntry, LoggedVersion
     from .records import VersionRecord
@@ -186,10 +188,12 @@ class Artifact(Drafting, Housed):
         of copies, `link` makes clones where the disk can (`reflink`), or hard or symbolic links (`hardlink`, `symlink`)
         to read-only files that all downloads of this user share; Conflict where the disk has no such links.
         Files in the place of its own are replaced. Without `overwrite`, one that was changed since a download put it
-        there, or that no download put there, is a Conflict that names it, before anything is written.
+        there, or that no download put there, is a Conflict that names it, before anything is written. A warning says
+        when files of another version stay beside its own.
         Raises IntegrityError where stored bytes are damaged; nothing wrong is left behind.
         """
-        return self._held().download(None if root is None else Path(root), path_prefix, link, overwrite=overwrite)
+        where = None if root is None else Path(root)
+        return self._held().download(where, path_prefix, link, overwrite=overwrite, tell=_warn)
 
     def checkout(
         self, root: StrPath | None = None, *, force: bool = False, link: Link = "copy", overwrite: bool = True
@@ -283,3 +287,12 @@ class Artifact(Drafting, Housed):
         if self._logged is None:
             raise NotLogged(f"{self._name} is a draft; log it first")
         return self._logged
+
+
+def _warn(left: Leftovers) -> None:
+    what = f"{left.count:,} files stay" if left.count != 1 else "1 file stays"
+    warnings.warn(
+        f"{what} of {left.version.ref} in the folder, beside those of the version put there; `checkout()` makes"
+        " a folder hold exactly one version",
+        stacklevel=4,
+    )

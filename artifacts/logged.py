@@ -321,7 +321,8 @@ def _require_empty(folder: Path) -> None:
         raise refusal(folder, error) from error
     if found:
         raise Conflict(
-            f"{folder} holds files that no checkout put there ({some_of(found)}); choose another folder, or force"
+            f"{folder} holds files that no checkout put there ({some_of(found)}); choose another folder; "
+            "--force (force=True) removes them"
         )
 
 

@@ -24,8 +24,7 @@ __all__ = ["DOWNLOADS", "IGNORE_FILE", "walk_tree"]
 IGNORE_FILE = ".artignore"
 DOWNLOADS = ".lineart-downloads"  # marks a folder that downloads made: never part of somebody's data
 CHECKOUT = ".lineart-checkout"  # marks the root of a checkout
-_OWN = frozenset({DOWNLOADS, CHECKOUT})
-_SKIPPED = frozenset({".git", ".lineart"})  # `.git` is a file in a worktree
+_SKIPPED = frozenset({".git", ".lineart", CHECKOUT})  # `.git` is a file in a worktree
 MANY = 100_000  # of one folder, held at once: some 30 MiB
 _name_of = attrgetter("name")
 
@@ -101,7 +100,7 @@ def _kept(
     for one in listed:
         name = one.name
         path = prefix + name
-        if name in _SKIPPED or (not prefix and name in _OWN):
+        if name in _SKIPPED or (not prefix and name == DOWNLOADS):
             continue
         is_folder = _is_folder(one)
         if ignored is None or not ignored(path + "/" if is_folder else path):

@@ -66,9 +66,9 @@ def stale(
     """List what was made from inputs that have newer versions, in the order in which to make it again.
 
     A version is up to date where any run that produced it used the newest inputs, and those are up to date themselves.
-    Deleted versions are neither judged nor newer, and what only a repetition (`art repro`) made is not newer. An earlier
-    version of a version's own collection, which it goes on from, does not make it out of date, nor does a newer version
-    that was made from it.
+    Deleted versions are neither judged nor newer, and what only a repetition (`art repro`) made is not newer. An
+    earlier version of a version's own collection, which it goes on from, does not make it out of date, nor does a newer
+    version that was made from it.
     """
     call = invocation(context)
     with call.open() as store, pointing(call.screen):

@@ -228,6 +228,8 @@ def _print(report: StoreReport, screen: Screen, *, read_data: bool) -> None:
         screen.tabbed(["verdict", "clean" if report.clean else "damaged", said])
     if report.clean:
         screen.remark(f"{', '.join(counts)}: nothing is wrong")
+        if report.rows is None and not read_data:
+            screen.remark("not looked at: the database's rows (--journal), every byte (--read-data)")
     else:
         what_to_do = advice(report, read_data=read_data)
         screen.error(f"{found}{what_to_do}")

@@ -79,7 +79,8 @@ def get(
     call = invocation(context)
     left: list[Leftovers] = []
     meant = Ref.parse(ref)
-    if dest is not None and _VERSION.fullmatch(str(dest)) and not dest.exists() and not (meant.alias or meant.digest):
+    bare = meant.version is None and meant.alias is None and meant.digest is None
+    if bare and dest is not None and _VERSION.fullmatch(str(dest)) and not dest.exists():
         raise InvalidInput(f"{ref} {dest}: did you mean {ref}:{dest}? A folder of this name is ./{dest}")
     if path is not None and meant.path is not None:
         raise InvalidInput(f"{ref} names a path already; leave out --path")

@@ -91,6 +91,11 @@ def log_path(call: Invocation, store: Store, request: Request) -> Outcome:
         draft.add_reference(request.url, checksum=request.checksum)
     elif request.path.is_dir():
         draft.add_dir(request.path, ignore=request.ignore)
+        if not draft.take_draft().totals()[0]:
+            raise InvalidInput(
+                f"{request.path} holds no file to log: stores, .git, folders of downloads and what .artignore or "
+                "--ignore names are left out"
+            )
     elif request.path.exists():
         draft.add_file(request.path)
     else:

@@ -52,7 +52,7 @@ def rm(
 
     call = invocation(context)
     with call.open() as store:
-        found = [_meant(store, one) for one in dict.fromkeys(ref)]
+        found = [_meant(store, one, explicit=True) for one in dict.fromkeys(ref)]
         why = store.blockers(found)
         if why and not force:
             raise Conflict(f"{'; '.join(why)}; --force deletes it all the same")
@@ -138,14 +138,17 @@ def _promotion(version: VersionRecord, alias: str, now: str | None) -> str:
     return f"{alias} meant {version.name} when it was deleted, and means {means} now; `{command}` moves it back"
 
 
-def _meant(store: Store, ref: str) -> VersionRecord:
+def _meant(store: Store, ref: str, *, explicit: bool = False) -> VersionRecord:
     """Resolve a ref as who is about to write does: a bare name is not looked for in other projects."""
     from ..artifacts.ref import Ref
 
     meant = Ref.parse(ref)
     if meant.path is not None:
         raise InvalidInput(f"{ref} is a file; versions are deleted and restored whole")
-    return store.catalog.resolve(meant, store.project, guess=False)
+    version = store.catalog.resolve(meant, store.project, guess=False)
+    if explicit and meant.version is None and not (meant.alias or meant.digest):
+        raise InvalidInput(f"{ref} is a collection: name the version to delete; the latest is {version.name}")
+    return version
 
 
 def require_yes(call: Invocation, question: str, *, yes: bool, instead: str) -> None:

@@ -43,6 +43,13 @@ def rows_json(found: RowReport | None) -> dict[str, object] | None:
 
 def advice(report: StoreReport, *, read_data: bool) -> str:
     """Say what to do about what a check found: what follows the count of problems, or nothing."""
+    from ..storage.check_journal import ANOTHER
+
+    if any(one.where == "journal" and one.what.endswith(ANOTHER) for one in report.problems):
+        return (
+            "; journal and database tell two stories: if the journal's is right, move the database away, and "
+            "`art repair database` makes a new one"
+        )
     rows = {one.thing for one in report.rows.wrong} if report.rows is not None else set()
     parts = ["`art repair database` makes the database what the journal says"] if rows else []
     if any("/" in one.where and one.where not in rows for one in report.problems):  # a pack, or a version's file

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..display import Screen, count_of
-from ..storage.errors import InvalidSelector
+from ..storage.errors import InvalidInput, InvalidSelector
 from . import runs
 from .invocation import AsJson, Invocation, invocation
 from .output import Output, onto
@@ -40,6 +40,21 @@ class Format(StrEnum):
     prov = "prov"
 
 
+Form = Annotated[
+    Format | None,
+    typer.Option("--format", help="How to print it; without: as the ending of the file's name says, else a tree."),
+]
+_BY_SUFFIX = {
+    ".html": Format.html,
+    ".htm": Format.html,
+    ".dot": Format.dot,
+    ".gv": Format.dot,
+    ".mmd": Format.mermaid,
+    ".graphml": Format.graphml,
+    ".json": Format.json,
+}
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     app.command("lineage", rich_help_panel=_PANEL)(lineage)
@@ -58,7 +73,7 @@ def lineage(
     depth: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="At most so many steps from version over run to version.")
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.tree,
+    form: Form = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
@@ -73,7 +88,7 @@ def path(
     context: typer.Context,
     start: Annotated[str, typer.Argument(metavar="A", help="A version, or a selector.")],
     end: Annotated[str, typer.Argument(metavar="B", help="What may have been made from it.")],
-    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.tree,
+    form: Form = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
@@ -109,7 +124,11 @@ def pointing(screen: Screen) -> Iterator[None]:
         raise InvalidSelector(message, error.position) from None
 
 
-def _show(screen: Screen, graph: DiGraph, form: Format, output: Path | None) -> None:
+def _show(screen: Screen, graph: DiGraph, form: Format | None, output: Path | None) -> None:
+    if form is None:
+        form = _BY_SUFFIX.get("" if output is None else output.suffix.lower(), Format.tree)
+    if form is Format.html and output is None and screen.terminal:
+        raise InvalidInput("a page is for a browser: write it to a file with -o FILE.html")
     with onto(screen, output) as page:
         _print(page, graph, form)
     if output is not None:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .rows import Compared
 
-__all__ = ["check_journal"]
+__all__ = ["ANOTHER", "check_journal"]
 
+ANOTHER = "is another in the bucket than in the database"  # how what is said of an event ends
 LISTED = 20  # events that are named one by one
 SUBJECTS = 3  # of events that are missing together
 STEP = 1000  # events between two words about progress
@@ -128,7 +129,7 @@ class _Events:
         elif not one.same:
             self._differing += 1
             if self._differing <= LISTED:
-                self._report.wrong("journal", f"event {one.seq} is another in the bucket than in the database")
+                self._report.wrong("journal", f"event {one.seq} {ANOTHER}")
 
     def _conclude(self) -> None:
         wrong = self._report.wrong

@@ -87,6 +87,7 @@ class Database:
         self.dialect: Dialect = location.dialect
         self.url = location.shown
         self.store_id = ""
+        self.blank = False  # no event was in it when it was opened: a repair has not come to them yet
         self.actor = actor
         self.patience = patience
         self.folds: Mapping[str, Fold] = MappingProxyType({**STORAGE_FOLDS, **folds})
@@ -133,7 +134,7 @@ class Database:
         if held is None:
             database.close()
             raise NotFound(f"no store has its database in {database.url}; `art init` or lineart.create makes one")
-        database.store_id = held.store_id
+        database.store_id, database.blank = held.store_id, held.seq == 0
         if held.revision != HEAD:
             database._migrate()
         return database

@@ -105,6 +105,12 @@ class Engine:
                 "if that is the right place, `art repair database` rebuilds it from the bucket"
             ) from None
         store_id = database.store_id
+        if database.blank:
+            database.close()
+            raise NotFound(
+                f"{backend.url} holds a store, and {database.url} nothing of it yet: a repair of it has not come to an "
+                "end; `art repair database` goes on with it"
+            )
         if store_id != marker.store_id:
             database.close()
             raise Conflict(

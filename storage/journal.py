@@ -150,7 +150,10 @@ class Journal:
         if have >= newest:
             return have, None, moved
         because = f" ({'; '.join(damaged)})" if damaged else ""
-        trouble = f"the journal in {self._backend.url} breaks off after event {have} of {newest}{because}"
+        trouble = (
+            f"the journal in {self._backend.url} breaks off after event {have} of {newest}{because}; a database that "
+            "has the rest writes it again (`art repair journal`); else bring back what is missing from a backup"
+        )
         return have, trouble, moved
 
     def replay(self) -> int:

@@ -36,6 +36,7 @@ class Holding(NamedTuple):
 
     revision: str
     store_id: str
+    seq: int  # of its last event; 0: none is in it yet
 
 
 def tables(connection: Connection) -> set[str]:
@@ -50,12 +51,12 @@ def tables(connection: Connection) -> set[str]:
 
 
 def holding(connection: Connection) -> Holding | None:
-    """Return the schema's revision and the store's id, or None if there is no store; FormatTooNew for a newer schema.
+    """Return revision, store's id and last event, or None if there is no store; FormatTooNew for a newer schema.
 
     It costs one SELECT where there is a store. The transaction may be unusable afterwards where there is none.
     """
     try:
-        row = connection.execute(text("SELECT version_num, store_id FROM alembic_version, store")).one_or_none()
+        row = connection.execute(text("SELECT version_num, store_id, seq FROM alembic_version, store")).one_or_none()
     except DBAPIError as error:
         if _no_such_table(error):
             return None
@@ -67,7 +68,7 @@ def holding(connection: Connection) -> Holding | None:
             f"store {row[1]}: its database has schema {row[0]}, and this Lineart knows up to {HEAD};"
             " upgrade: pip install -U lineart"
         )
-    return Holding(row[0], row[1])
+    return Holding(row[0], row[1], row[2])
 
 
 def lock_schema(connection: Connection) -> None:

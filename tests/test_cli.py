@@ -576,3 +576,11 @@ def test_log_leaves_out_what_is_ignored(art):
     Path("raw/notes.tmp").write_text("x")
     assert art.ok("log", "raw", "raw", "--ignore", "*.tmp", "--ignore", "a.*").rows[0][1] == "1"
     assert [row[0] for row in art.ok("files", "raw", "-r").rows] == ["sub/b.bin"]
+
+
+def test_a_folder_without_files_is_not_logged(art, tmp_path):
+    (tmp_path / "nothing" / "below").mkdir(parents=True)
+    done = art("log", "nothing", "empty")
+    assert (done.code, done.out) == (2, "")
+    assert "nothing holds no file to log: stores, .git, folders of downloads" in done.err
+    assert art("ls").out == ""

@@ -113,3 +113,19 @@ def test_nothing_is_told_of_a_version_whose_content_is_gone(art):
     art("rm", "model:v0", "--yes")
     art("gc", "--yes", "--grace", "0")
     assert art("get", "model:v1", "out") == (0, "out\n", "")
+
+
+def test_in_code_a_warning_says_what_stays(art, tmp_path):
+    with lineart.open(tmp_path / "store") as store:
+        store.artifact("default/model:v0").download(tmp_path / "mine")
+        with pytest.warns(UserWarning, match="2 files stay of default/model:v0 in the folder") as said:
+            store.artifact("default/model:v1").download(tmp_path / "mine")
+    assert said[0].filename == __file__
+
+
+def test_a_folder_may_be_called_as_a_version_is_where_the_version_is_named(art, tmp_path):
+    assert art("get", "model:v1", "v1")[0] == 0
+    assert (tmp_path / "v1" / "w").read_text() == "new"
+    code, _, err = art("get", "model", "v0")
+    assert code == 2
+    assert "did you mean model:v0?" in err

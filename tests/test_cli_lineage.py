@@ -89,3 +89,15 @@ def test_a_bare_name_of_another_project_is_said_to_be(art):
     code, _, err = art("path", "other", "model")
     assert code == 1  # it stands alone
     assert "q/other:v0 is meant" in err
+
+
+def test_the_ending_of_a_file_says_the_format_and_a_page_needs_one(art, tmp_path):
+    for name, start in (("a.html", "<!doctype html>"), ("a.dot", "digraph"), ("a.mmd", "flowchart"), ("a.txt", "p/")):
+        assert art("lineage", "model", "-o", name)[0] == 0
+        assert (tmp_path / name).read_text().lower().startswith(start)
+    assert art("lineage", "model", "-o", "b.html", "--format", "tree")[0] == 0
+    assert (tmp_path / "b.html").read_text().startswith("p/model:v0")
+    code, out, err = art("lineage", "model", "--format", "html", terminal=True)
+    assert (code, out) == (2, "")
+    assert "-o FILE.html" in err
+    assert art("lineage", "model", "--format", "html")[1].lower().startswith("<!doctype html>"), "in a pipe"

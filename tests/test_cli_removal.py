@@ -55,6 +55,13 @@ def test_rm_says_what_needs_a_version(art):
     assert art("get", "model:best")[0] == art("get", "model")[0] == 3
 
 
+def test_rm_wants_to_be_told_which_version(art):
+    code, out, err = art("rm", "model", "--yes")
+    assert (code, out) == (2, "")
+    assert err == "art: model is a collection: name the version to delete; the latest is model:v1\n"
+    assert art("get", "model")[0] == 0
+
+
 def test_rm_takes_whole_versions_of_this_project(art):
     assert art("rm", "model:v1/w", "--yes")[0] == 2
     assert art("rm", "model:v1", "--yes", "--project", "other")[0] == 3

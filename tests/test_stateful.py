@@ -276,9 +276,10 @@ class Machine(RuleBasedStateMachine):
         for one in self.store.collections():
             live = [version for version in self.store.versions(one.name) if version.state == "live"]
             assert sum("latest" in version.aliases for version in live) <= 1
-        assert self.store.check(read_data=True, journal=True).problems == []
+        assert self.store.check(read_data=True).problems == []
 
     def teardown(self):
+        assert self.store.check(journal=True).problems == []
         self.store.close()
         self.temporary.cleanup()
 

@@ -314,8 +314,13 @@ SMALL = [
     ("log 1 % changed", "statements", 44, "what did not change is looked up by the batch"),
     ("log 1 % changed", "files opened", FILES // 100 + FOLDERS + 7, "only what changed is read"),
     ("log 1 % changed", "stat calls", 2 * FILES + 80, "two a file, as where nothing changed"),
-    ("fetch 1 % changed", "requests", 6, "pages, and ranges of packs for what changed"),
-    ("fetch 1 % changed", "bytes read", 79_000, "the pages, and what changed"),
+    (
+        "fetch 1 % changed",
+        "requests",
+        10,
+        "pages of both versions, to tell what stays, and ranges of packs",
+    ),
+    ("fetch 1 % changed", "bytes read", 234_000, "the pages of both versions, and what changed"),
     ("fetch 1 % changed", "files opened", FILES // 100 + FOLDERS + 9, "only what changed is written"),
     ("fetch 1 % changed", "stat calls", FILES + 190, "one a file, and a few more for those that changed"),
 ]

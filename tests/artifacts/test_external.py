@@ -776,7 +776,7 @@ def test_objects_of_s3_are_known_by_their_etags(store, bucket, tmp_path):
 
 @pytest.mark.slow
 def test_a_prefix_of_s3_costs_one_listing(store, bucket, tmp_path, monkeypatch):
-    for number in range(1500):
+    for number in range(1005):  # more than a page
         bucket.put(f"web/{number:04d}", b"%d" % number)
     bucket.put("web2/other", b"")
     bucket.put("web/", b"")
@@ -790,11 +790,11 @@ def test_a_prefix_of_s3_costs_one_listing(store, bucket, tmp_path, monkeypatch):
     monkeypatch.setattr(outside_clouds.S3, "_newest", counted)
     monkeypatch.setattr(outside_clouds.S3, "look", lambda *_: pytest.fail("asked for one object"))
     version = refer(store, f"{bucket.url}/web/", "w")
-    assert version.file_count == 1500
+    assert version.file_count == 1005
     assert len(calls) == 1
-    assert store.catalog.references_of(bytes(version.digest))[0].objects == 1500
-    version.download(tmp_path / "out")
-    assert contents(tmp_path / "out") == {f"w/{number:04d}": b"%d" % number for number in range(1500)}
+    assert store.catalog.references_of(bytes(version.digest))[0].objects == 1005
+    version.download(tmp_path / "out", "w/1004")
+    assert contents(tmp_path / "out") == {"w/1004": b"1004"}
 
 
 @pytest.mark.slow

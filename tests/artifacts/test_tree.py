@@ -170,6 +170,7 @@ def test_a_checkouts_mark_is_no_data(folder, store, log):
     log()
     store.artifact("data").checkout(folder / "out")
     assert walked(folder / "out") == ["a.txt"]
+    assert walked(folder) == ["out/a.txt"]
 
 
 def test_what_vanishes_while_it_is_walked_is_named(folder):

@@ -6,6 +6,7 @@ What an event means is a pin here; whole stores are repaired in tests/test_repai
 import pytest
 from sqlalchemy import select, text
 
+import lineart.storage.journal as journal_module
 from lineart.storage import tables
 from lineart.storage.backends.memory import MemoryBackend
 from lineart.storage.database import Database
@@ -239,7 +240,26 @@ def test_a_damaged_pack_is_named_and_the_rest_comes_back(bench, engine, bucket, 
     again.close()
 
 
-def test_a_journal_with_a_hole_is_refused_and_nobody_can_write_until_it_is_whole(bench, engine, bucket, urls):
+def test_a_database_to_which_a_repair_has_not_come_yet_is_no_empty_store(bench, engine, bucket, urls):
+    last = [info.key for info in bucket.list(journal_folder(1))][1]
+    kept = bucket.get(last)
+    bucket.delete([last])
+    url = urls()
+    with pytest.raises(IntegrityError, match="art repair journal"):
+        repair(bucket, url)
+    with pytest.raises(NotFound, match="`art repair database` goes on with it"):
+        Engine.open(bucket, url, actor="bo", folds=FOLDS)
+    bucket.put(last, [kept])
+    repair(bucket, url)
+    again = Engine.open(bucket, url, actor="bo", folds=FOLDS)
+    assert held(bench, again) == held(bench, engine)
+    again.close()
+
+
+def test_a_journal_with_a_hole_is_refused_and_nobody_can_write_until_it_is_whole(
+    bench, engine, bucket, urls, monkeypatch
+):
+    monkeypatch.setattr(journal_module, "BATCH", 1)  # what stands before the hole is brought back
     last = [info.key for info in bucket.list(journal_folder(1))][1]
     kept = bucket.get(last)
     bucket.delete([last])
