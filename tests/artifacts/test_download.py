@@ -190,7 +190,7 @@ def test_a_folder_of_somebody_elses_is_refused_unless_forced(log, tmp_path, tree
 def test_of_many_files_of_somebody_elses_three_are_named(log, tmp_path):
     for name in "edcba":
         (tmp_path / name).touch()
-    with pytest.raises(Conflict, match=r"\('a', 'b', 'c' and \d+ more\); choose another folder, or force"):
+    with pytest.raises(Conflict, match=r"\('a', 'b', 'c' and \d+ more\); choose another folder; --force"):
         log().checkout(tmp_path)
 
 
