@@ -13,6 +13,8 @@ from sqlalchemy import select
 
 from ..storage.check import CheckReport, SoundChunks, check_marker, check_packs, read_chunks
 from ..storage.check_journal import check_journal
+from ..storage.digest import SIZE
+from ..storage.errors import IntegrityError
 from ..storage.marks import Marks
 from ..storage.rows import Compared
 from ..storage.verify import share_of
@@ -28,6 +30,7 @@ __all__ = ["StoreReport", "check_store", "count_named", "walk_versions"]
 
 BATCH = 500  # versions whose records are held
 PURGED = "purged"
+_MENDS = "`art check --journal` says what it was, and `art repair database` mends it"
 SEEDS = 1000  # there are so many: few enough to be typed again
 _version, _alias = tables.version, tables.alias
 
@@ -73,10 +76,15 @@ def check_store(
         read_chunks(engine, report, sound, share_of(packs, float(read_data), report.seed or 0))
     with Marks() as seen, Marks() as lost:
         losses = Losses(sound, seen, lost)
-        for version in walk_versions(catalog, losses):
-            report.versions += 1
-            if progress is not None:
-                progress(1, version.size)
+        try:
+            for version in walk_versions(catalog, losses):
+                report.versions += 1
+                if progress is not None:
+                    progress(1, version.size)
+                if not _is_digest(version.digest):
+                    report.wrong(version.ref, f"its digest in the database is none; {_MENDS}")
+        except IntegrityError as error:  # of the database: what of a version is lost, is listed
+            report.wrong("database", str(error))
         absent = count_named(catalog, losses, named)
     _look_outside(catalog, report, external=external)
     report.lost = losses.found
@@ -88,6 +96,11 @@ def check_store(
     if absent:
         report.wrong("runs", f"{absent} chunks that runs name are lost: uncommitted changes, or lists of packages")
     return report
+
+
+def _is_digest(value: object) -> bool:
+    """Whether this may be a version's digest: somebody with a shell may have written anything there."""
+    return isinstance(value, bytes) and len(value) == SIZE
 
 
 def _look_outside(catalog: Catalog, report: StoreReport, *, external: bool) -> None:
@@ -107,7 +120,8 @@ def walk_versions(catalog: Catalog, losses: Losses) -> Iterator[VersionRecord]:
     for start in range(0, len(ids), BATCH):
         for version in catalog.records(ids[start : start + BATCH]).values():
             before = len(losses.found), losses.more
-            losses.walk(version)
+            if _is_digest(version.digest):
+                losses.walk(version)
             if (len(losses.found), losses.more) != before and catalog.records([version.id])[version.id].state == PURGED:
                 del losses.found[before[0] :]  # a collector was faster: nobody misses it
                 losses.more = before[1]

@@ -7,6 +7,7 @@ one collection are told of: whoever puts a model beside its tokenizer means to h
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,13 @@ from .status import origin_of
 
 if TYPE_CHECKING:
     from .catalog import Catalog
+    from .manifest import Manifest
     from .place import Place
     from .records import VersionRecord
 
-__all__ = ["Leftovers", "find_leftovers"]
+__all__ = ["Leftovers", "find_leftovers", "held_elsewhere", "manifest_before"]
+
+MANY = 100  # versions among which the content of a file is looked for that nobody remembers
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,23 @@ def find_leftovers(catalog: Catalog, version: VersionRecord, place: Place, prefi
     except IntegrityError:
         return None
     return Leftovers(other, count) if count else None
+
+
+def held_elsewhere(catalog: Catalog, version: VersionRecord, place: Place) -> Iterator[Manifest]:
+    """Yield what other versions hold: the one that was there last, then MANY of the collection, the newest first."""
+    last = _last(catalog, place)
+    if last is not None and last.state == "live" and last.digest != version.digest:
+        yield Content(last.digest, catalog.engine.chunks).manifest
+    versions = catalog.versions(Ref(version.project, version.collection), version.project)
+    others = [one.digest for one in reversed(versions) if one.state == "live" and one.digest != version.digest]
+    for digest in others[:MANY]:
+        yield Content(digest, catalog.engine.chunks).manifest
+
+
+def manifest_before(catalog: Catalog, place: Place) -> Manifest | None:
+    """Return what the version holds that a place was last; None where that is not known."""
+    last = _last(catalog, place)
+    return None if last is None else Content(last.digest, catalog.engine.chunks).manifest
 
 
 def _last(catalog: Catalog, place: Place) -> VersionRecord | None:

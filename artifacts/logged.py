@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,9 +24,8 @@ from .linking import COPIES, check_link, placing
 from .locks import locked
 from .manifest import diff, renames
 from .outside import Gathering
-from .overwriting import require_unchanged, some_of, sparing_work
+from .overwriting import require_unchanged, some_of, sparing_way, sparing_work
 from .place import Place, is_store
-from .ref import Ref
 from .refusal import refusal
 from .remembered import Remembered
 from .sightings import Sightings
@@ -40,13 +40,12 @@ if TYPE_CHECKING:
     from .entry import Entry
     from .leftovers import Leftovers
     from .linking import Link, Placing
-    from .manifest import Change, Manifest, Rename
+    from .manifest import Change, Rename
     from .records import VersionRecord
     from .upload import Progress
 
 __all__ = ["Difference", "Home", "LoggedEntry", "LoggedVersion", "require_bytes"]
 
-MANY = 100  # versions among which the content of a file is looked for that nobody remembers
 WORTH = 1 << 20  # bytes of a file that is put somewhere alone: from there on it is remembered
 
 
@@ -133,7 +132,8 @@ class LoggedVersion:
         with self._place(root, link, whole=not prefix) as (place, folder, way):
             if link in COPIES and prefix is None and self._is_whole(place):
                 return folder
-            self._require_writable(place, prefix, way, overwrite=overwrite)
+            if self._require_writable(place, prefix, way, overwrite=overwrite):
+                place.make_way(entry.path for entry in self.content.walk(prefix))
             left = None if tell is None else self._left(place, prefix)
             self._fetch(place, way, prefix)
             self._settle(place, entire=not prefix)
@@ -146,6 +146,8 @@ class LoggedVersion:
 
         Raises Conflict, unless `force`, for a folder that is neither empty nor an earlier checkout.
         """
+        from .leftovers import manifest_before
+
         with self._place(root, link, whole=True) as (place, folder, way):
             own = place.find(CHECKOUT)
             is_own = own is not None and stat.S_ISREG(own.st_mode)
@@ -153,11 +155,11 @@ class LoggedVersion:
                 _require_empty(folder)
             if next(self.content.manifest.walk(CHECKOUT), None) is not None:
                 raise Conflict(f"{self.record.ref} holds a file named {CHECKOUT}; download it instead")
-            self._require_writable(place, None, way, overwrite=overwrite)
+            self._require_writable(place, None, way, overwrite=overwrite, clears=True)
             wanted = {entry.path for entry in self.content.walk()} if not place.fresh else set()
             strays = place.strays({*wanted, CHECKOUT}) if not place.fresh else []
             if not overwrite:
-                require_unchanged(strays, place)
+                require_unchanged(strays, place, lambda: manifest_before(self.home.catalog, place))
             mark = json.dumps({"ref": self.record.ref, "digest": self.record.digest.hex()}) + "\n"
             # First, so that the folder of a checkout that is interrupted is known as its own by the next.
             place.write(CHECKOUT, (mark.encode(),), executable=False)
@@ -223,7 +225,8 @@ class LoggedVersion:
         place.remembered.wait()
         place.settle()
         store_id = self.home.catalog.engine.marker.store_id
-        place.remembered.save(Origin(store_id, self.record.ref, self.record.digest), entire=entire)
+        origin = Origin(store_id, self.record.ref, self.record.digest)
+        place.remembered.save(origin, count=self.record.file_count if entire else None)
 
     def _mark_downloads(self, folder: Path) -> None:
         """Say that the folders above the default one hold downloads; refuses a link that nobody asked to follow."""
@@ -239,24 +242,26 @@ class LoggedVersion:
         except OSError as error:
             raise refusal(folder, error) from error
 
-    def _require_writable(self, place: Place, prefix: str | None, way: Placing, *, overwrite: bool) -> None:
+    def _require_writable(
+        self, place: Place, prefix: str | None, way: Placing, *, overwrite: bool, clears: bool = False
+    ) -> bool:
+        """Decide, before anything is written, that nothing is lost; whether way is to be made for files first."""
+        from .leftovers import held_elsewhere
+
+        wanted, others = self.content.manifest, partial(held_elsewhere, self.home.catalog, self.record, place)
         entries = sparing(self.content.walk(prefix), place, way.stands)
-        if not overwrite and not place.fresh:
-            entries = sparing_work(entries, place, self.content.manifest, self._others)
+        in_the_way: list[str] = []
+        if not place.fresh and not overwrite:
+            entries = sparing_work(entries, place, wanted, others)
+        if not place.fresh and not clears:
+            entries = sparing_way(entries, place, wanted, others, in_the_way)
         require_writable(entries, platform_here(), os.path.abspath(place.root))
+        return bool(in_the_way)
 
     def _left(self, place: Place, prefix: str | None) -> Leftovers | None:
         from .leftovers import find_leftovers
 
         return find_leftovers(self.home.catalog, self.record, place, prefix)
-
-    def _others(self) -> Iterator[Manifest]:
-        """Yield what other versions of the collection hold, the newest first, and MANY at most."""
-        record, catalog = self.record, self.home.catalog
-        versions = catalog.versions(Ref(record.project, record.collection), record.project)
-        others = [one.digest for one in reversed(versions) if one.state == "live" and one.digest != record.digest]
-        for digest in others[:MANY]:
-            yield Content(digest, catalog.engine.chunks).manifest
 
     def _fetch(self, place: Place, way: Placing, prefix: str | None) -> None:
         progress = self.home.progress(f"get {self.record.name}")

@@ -1,8 +1,8 @@
 """What a download would take away: files of somebody's own work at the places of a version's files.
 
 Knows entries, places and what is remembered of them; must not know versions: what other versions hold is handed in. A
-file may be replaced without a question if a download put it there, or a log read it, and it is as it was then; or if a
-version that is still there holds it, for then nothing is lost with it. Nothing is written here.
+file may be replaced without a question if a download put it there and it is as it was then; or if a version that is
+still there holds it, for then nothing is lost with it. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
-from ..storage.errors import Conflict, IntegrityError
+from ..storage.errors import Conflict, IntegrityError, InvalidInput, SourceChanged
 from .download import digest_at, has_content
 from .entry import Entry, shown
 from .manifest import Manifest, diff
 from .place import Place
 from .shared import is_sealed, leads_to
+from .source import digest_of, file_source
 
 __all__ = ["require_unchanged", "some_of", "sparing_work"]
 
@@ -43,12 +44,12 @@ def sparing_work(entries: Iterable[Entry], place: Place, wanted: Manifest, other
     """
     doubtful: dict[str, int] = {}  # sizes by path; of what is no file, -1
     for entry in entries:
+        yield entry  # first, for its name may be one that the disk cannot even be asked about
         size = _doubtful(entry, place)
         if size is not None:
             doubtful[entry.path] = size
-        yield entry
     if doubtful:
-        _forget_held(doubtful, place, wanted, others)
+        _forget_held(doubtful, place, wanted, others, _digest_in_place)
     if doubtful:
         many = len(doubtful) > 1
         what = f"{len(doubtful):,} files that were" if many else "a file that was"
@@ -58,16 +59,68 @@ def sparing_work(entries: Iterable[Entry], place: Place, wanted: Manifest, other
         )
 
 
-def require_unchanged(strays: Iterable[str], place: Place) -> None:
-    """Raise Conflict where files that are to be cleared away were put there and changed since."""
+def sparing_way(
+    entries: Iterable[Entry], place: Place, wanted: Manifest, others: HELD, in_the_way: list[str]
+) -> Iterator[Entry]:
+    """Pass entries on, and note the folders in the place of files and the files and links in the place of folders.
+
+    Conflict behind the last entry where one of them is not what a download put there and left as it is.
+    """
+    noted: dict[str, str] = {}  # what each is
+    doubtful: dict[str, int] = {}  # as in `sparing_work`
+    folders: set[str] = set()
+    remembered = place.remembered
+    for entry in entries:
+        yield entry
+        if remembered is not None and remembered.was_file(entry.path):  # a look at each would cost as much as a fetch
+            continue
+        _look_above(entry.path, place, folders, noted)
+        found = place.find(entry.path)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            noted[entry.path] = "a folder where a file is to be"
+    for path in noted:
+        doubtful |= _doubtful_below(path, place)
+    if doubtful:
+        _forget_held(doubtful, place, wanted, others, lambda path, _, at: _digest_aside(path, at))
+    in_the_way += noted
+    for path, what in noted.items() if doubtful else ():
+        below = [one for one in doubtful if one == path or one.startswith(f"{path}/")]
+        if below:
+            raise Conflict(
+                f"{place.root}/{path} is {what}, and not, or not only, what a download put there: {some_of(below)}; "
+                "nothing was written: move it away or choose another folder"
+            )
+
+
+def require_unchanged(strays: Iterable[str], place: Place, before: Callable[[], Manifest | None]) -> None:
+    """Raise Conflict where files that are to be cleared away were put there and changed since.
+
+    What nobody remembers is read, and compared with what the place was `before`.
+    """
     remembered = place.remembered
     if remembered is None:
         return
     changed: list[str] = []
+    unknown: set[str] = set()
     for path in strays:
         with suppress(FileNotFoundError, NotADirectoryError):  # gone meanwhile
-            if remembered.is_changed(path, os.lstat(place.root / path)):
+            found = os.lstat(place.root / path)
+            if stat.S_ISLNK(found.st_mode):
+                target = os.readlink(place.root / path)
+                is_changed = _shared_digest(target) is not None and not _is_untouched(target)
+            else:
+                is_changed = remembered.is_changed(path, found)
+                if not is_changed and remembered.digest(path, found) is None:
+                    unknown.add(path)
+            if is_changed:
                 changed.append(path)
+    manifest = before() if unknown else None
+    if manifest is not None:
+        with suppress(IntegrityError):  # what it held is not known, so it tells nothing
+            for entry in manifest.walk():
+                file = remembered.sightings.as_file(entry) if entry.path in unknown else None
+                if file is not None and file.digest != _digest_aside(entry.path, place):
+                    changed.append(entry.path)
     if changed:
         many = len(changed) > 1
         raise Conflict(
@@ -84,13 +137,15 @@ def _doubtful(entry: Entry, place: Place) -> int | None:
         return None
     if stat.S_ISLNK(found.st_mode):
         target = place.target(entry.path)
-        return -1 if target is not None and not _is_shared(target) else None
+        return -1 if target is not None and not _is_untouched(target) else None
     if not stat.S_ISREG(found.st_mode):
         return -1
     remembered = place.remembered
     if remembered is not None and remembered.is_known(entry.path, found):
         return None
     file = entry if remembered is None else remembered.sightings.as_file(entry)
+    if remembered is not None and file is not None and remembered.digest(entry.path, found) == file.digest:
+        return None
     if file is not None and file.external is None and has_content(file, place):
         return None
     if not found.st_mode & 0o222 and _is_sealed_one(entry.path, found.st_size, place):
@@ -98,7 +153,72 @@ def _doubtful(entry: Entry, place: Place) -> int | None:
     return found.st_size
 
 
-def _forget_held(doubtful: dict[str, int], place: Place, wanted: Manifest, others: HELD) -> None:
+def _look_above(path: str, place: Place, folders: set[str], noted: dict[str, str]) -> None:
+    """Note what is no folder among those that a file is to be in; each is looked at once."""
+    end = path.find("/")
+    while end >= 0:
+        folder = path[:end]
+        if folder not in folders:
+            folders.add(folder)
+            found = place.find(folder)
+            if found is not None and not stat.S_ISDIR(found.st_mode):
+                what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "a file"
+                noted[folder] = f"{what} where a folder is needed"
+        end = path.find("/", end + 1)
+
+
+def _doubtful_below(path: str, place: Place) -> dict[str, int]:
+    """Return what may be somebody's work of a file, a link, or all that is in a folder; of an empty one, itself."""
+    whole = os.path.join(place.root, path)
+    found: list[str] = []
+    if os.path.isdir(whole) and not os.path.islink(whole):
+        for folder, folders, files in os.walk(whole, onerror=place.refuse):
+            links = [name for name in folders if os.path.islink(f"{folder}/{name}")]
+            found += [os.path.relpath(f"{folder}/{name}", place.root).replace(os.sep, "/") for name in (*files, *links)]
+    else:
+        found.append(path)
+    doubtful = {} if found else {path: -1}
+    for one in found:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            state = os.lstat(place.root / one)
+            if stat.S_ISLNK(state.st_mode):
+                if not _is_untouched(os.readlink(place.root / one)):
+                    doubtful[one] = -1
+            elif not stat.S_ISREG(state.st_mode):
+                doubtful[one] = -1
+            elif place.remembered is None or not place.remembered.is_known(one, state):
+                digest = None if state.st_mode & 0o222 else _digest_aside(one, place)
+                if digest is None or not is_sealed(state, digest):
+                    doubtful[one] = state.st_size
+    return doubtful
+
+
+def _digest_in_place(path: str, size: int, place: Place) -> bytes | None:
+    """Return what a file holds: what is remembered of it, or what is read."""
+    found = place.find(path)
+    known = None if found is None or place.remembered is None else place.remembered.digest(path, found)
+    if known is not None:
+        return known
+    read = digest_at(path, size, place)
+    return None if read is None else read[0]
+
+
+def _digest_aside(path: str, place: Place) -> bytes | None:
+    """Read a file that may go, and do not hold its folder as one that has to stay; None where it cannot be read."""
+    whole = os.path.join(place.root, path)
+    try:
+        return digest_of(file_source(whole, os.lstat(whole)))
+    except (OSError, InvalidInput, SourceChanged):
+        return None
+
+
+def _forget_held(
+    doubtful: dict[str, int],
+    place: Place,
+    wanted: Manifest,
+    others: HELD,
+    digest: Callable[[str, int, Place], bytes | None],
+) -> None:
     """Take out the files that other versions hold; each is read once, and only if one has a file of its size there."""
     digests: dict[str, bytes | None] = {}
     for manifest in others():
@@ -108,8 +228,7 @@ def _forget_held(doubtful: dict[str, int], place: Place, wanted: Manifest, other
                 if old is None or size is None or old.external is not None or old.size != size:
                     continue
                 if change.path not in digests:
-                    read = digest_at(change.path, size, place)
-                    digests[change.path] = None if read is None else read[0]
+                    digests[change.path] = digest(change.path, size, place)
                 if digests[change.path] == old.digest:
                     del doubtful[change.path]
         except IntegrityError:  # what it holds is not known, so it tells nothing
@@ -124,9 +243,23 @@ def _is_sealed_one(path: str, size: int, place: Place) -> bool:
     return read is not None and is_sealed(read[1], read[0])
 
 
-def _is_shared(target: str) -> bool:
-    """Whether a symbolic link leads to a shared file, as a download with `link="symlink"` made it."""
-    try:
-        return leads_to(target, bytes.fromhex(os.path.basename(target)[:64]))
-    except ValueError:
+def _is_untouched(target: str) -> bool:
+    """Whether a symbolic link leads to a shared file that nobody has written to, or that is gone with its cache."""
+    digest = _shared_digest(target)
+    if digest is None:
         return False
+    try:
+        return is_sealed(os.lstat(target), digest)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
+def _shared_digest(target: str) -> bytes | None:
+    """Return what the shared file is to hold that a link's target is named as; None where it is not named so."""
+    try:
+        digest = bytes.fromhex(os.path.basename(target)[:64])
+    except ValueError:
+        return None
+    return digest if os.path.isabs(target) and leads_to(target, digest) else None

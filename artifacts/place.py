@@ -244,7 +244,7 @@ class Place:
         Raises Conflict for a folder that holds a store or a git repository: whoever asks for it to be cleared errs.
         """
         found: list[str] = []
-        for folder, folders, files in os.walk(self._base, onerror=self._refuse):
+        for folder, folders, files in os.walk(self._base, onerror=self.refuse):
             prefix = os.path.relpath(folder, self._base).replace(os.sep, "/") + "/"
             prefix = "" if prefix == "./" else prefix
             is_git = ".git" in folders or (".git" in files and prefix + ".git" not in paths)  # a file in a worktree
@@ -287,7 +287,8 @@ class Place:
     def _folder_there(self, path: str) -> Conflict:
         return Conflict(f"{self.root}/{path} is a folder where a file is to be; move it away or choose another folder")
 
-    def _refuse(self, error: OSError) -> None:
+    def refuse(self, error: OSError) -> None:
+        """Raise what the disk's refusal means here."""
         raise refusal(self.root, error) from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -63,9 +64,18 @@ class Remembered:
             return False
 
     def is_known(self, path: str, found: os.stat_result) -> bool:
-        """Whether a file is as it was when a download left it or a log read it, whatever it holds."""
+        """Whether a file is as it was when a download put it there, whatever it holds."""
         row = self._before.rows.get(self._head + path)
-        return row is not None and row[0].matches(found)
+        return row is not None and row[1].placed and row[0].matches(found)
+
+    def was_file(self, path: str) -> bool:
+        """Whether a file is known to have stood at a path; of a part of a version nothing is looked up for that."""
+        return not self._least and self._head + path in self._before.rows
+
+    def digest(self, path: str, found: os.stat_result) -> bytes | None:
+        """Return what a file holds that is as it was when it was put there or read."""
+        row = self._before.rows.get(self._head + path)
+        return row[1].digest if row is not None and row[0].matches(found) else None
 
     def is_changed(self, path: str, found: os.stat_result) -> bool:
         """Whether a file is known not to be as a download left it or a log read it."""
@@ -92,7 +102,7 @@ class Remembered:
         if known_at is None:
             self._written.append((entry, found))
         else:
-            self._learned.update((row[0].path, row) for row in self._rows([(entry, found)], known_at))
+            self._learned.update((row[0].path, row) for row in self._rows([(entry, found)], known_at, placed=False))
 
     def wait(self) -> None:
         """Wait until the clock has moved on since the last file was written; the last thing before all appear."""
@@ -102,15 +112,20 @@ class Remembered:
             time.sleep(0.001)
         self._known_at = clock()
 
-    def save(self, origin: Origin, *, entire: bool) -> None:
-        """Remember what was learned, once all has appeared; `entire` if all files of the version were put there."""
+    def save(self, origin: Origin, *, count: int | None) -> None:
+        """Remember what was learned, once all has appeared; `count` files were put there as a whole version.
+
+        None is for a part of one. What else was put there before, and is there as it was, is still known.
+        """
         self.sightings.save()
-        written = {row[0].path: row for row in self._rows(self._written, self._known_at)}
+        written = {row[0].path: row for row in self._rows(self._written, self._known_at, placed=True)}
         rows = list((self._learned | written).values())
-        if not entire and not rows:
+        if count is None and not rows:
             return
         before = self._before
-        if entire:
+        if count is not None:
+            if len(rows) == count:  # else more rows could be taken for the missing ones by `is_whole`
+                rows += self._others_standing({file.path for file, _ in rows})
             if not self._written and len(rows) == len(before) and before.origin == origin:
                 return
             self._cache.save(self._root, rows, origin)
@@ -120,11 +135,21 @@ class Remembered:
             same = before.origin is not None and before.origin.digest == origin.digest
             self._cache.save(self._root, rows, before.origin if same else None)
 
-    def _rows(self, found: Iterable[tuple[Entry, os.stat_result]], known_at: int) -> Iterator[Row]:
+    def _others_standing(self, paths: set[str]) -> list[Row]:
+        """Return the rows of other files that are there as they were."""
+        standing: list[Row] = []
+        for path, row in self._before.rows.items():
+            if path not in paths:
+                with suppress(OSError):  # gone
+                    if row[0].matches(os.lstat(path)):
+                        standing.append(row)
+        return standing
+
+    def _rows(self, found: Iterable[tuple[Entry, os.stat_result]], known_at: int, *, placed: bool) -> Iterator[Row]:
         for entry, status in found:
             file = file_source(self._head + entry.path, status)
             if settled(file, known_at):
-                yield file, Known(entry.digest, entry.recipe)
+                yield file, Known(entry.digest, entry.recipe, placed)
 
 
 def _is(file: FileSource, found: os.stat_result, known: Known) -> bool:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 
 from ..storage import recipe
 from ..storage import tables as storage_tables
+from ..storage.digest import SIZE
 from ..storage.engine import Engine
 from ..storage.errors import IntegrityError
 from ..storage.marks import Marks, RootGone
@@ -65,6 +66,13 @@ class StoreRoots:
         """Return the roots as they are."""
         versions = select(_version.c.id, _version.c.digest).where(_version.c.state != "purged")
         rows = connection.execute(versions).all()
+        for row in rows:
+            if not isinstance(row.digest, bytes) or len(row.digest) != SIZE:
+                (version,) = read_records(connection, [row.id]).values()
+                raise IntegrityError(
+                    f"{version.ref} has no digest in the database, so nobody knows what it needs, and nothing was"
+                    " collected; `art repair database` mends it"
+                )
         found = {Root(RootKind.MANIFEST, row.digest) for row in rows if row.id not in self._without}
         found |= {Root(RootKind.PIN, one) for one in connection.execute(select(_pin.c.digest)).scalars()}
         for named in self._named:

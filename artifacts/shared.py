@@ -18,16 +18,18 @@ import re
 import shutil
 import stat
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from blake3 import blake3
 
-from ..storage.errors import Conflict, InvalidInput
+from ..storage.errors import Conflict, InvalidInput, SourceChanged
 from .entry import Entry
 from .locks import hold
 from .refusal import refusal
+from .source import digest_of, file_source
 
 __all__ = ["NO_LINKS", "SharedFiles", "is_sealed", "leads_to", "name_of", "prune", "usage"]
 
@@ -41,6 +43,7 @@ _PART = re.compile(r"[0-9a-f]{2}")
 _WRITABLE = 0o222
 _SECOND = 10**9  # nanoseconds
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+_NOT_LINKED = NO_LINKS | {errno.EEXIST}
 _NOTHING = (FileNotFoundError, NotADirectoryError)
 
 
@@ -208,13 +211,12 @@ class SharedFiles:
             os.chmod(staged, stat.S_IMODE(os.lstat(staged).st_mode) & 0o555)  # the umask has had its say
             try:
                 os.link(staged, final, follow_symlinks=False)  # not renamed: links may lead to one that is there
-            except FileExistsError:
-                if self.find(entry) is None:
-                    os.replace(staged, final)
             except OSError as error:
-                if error.errno not in NO_LINKS:
+                if error.errno not in _NOT_LINKED:
                     raise
-                os.replace(staged, final)
+                if self.find(entry) is None:
+                    _spare(final, entry.digest)
+                    os.replace(staged, final)
         except OSError as error:
             raise refusal(Path(self.folder), error) from error
         if self.find(entry) is None:
@@ -272,6 +274,28 @@ class SharedFiles:
             os.close(number)
             raise
         return number
+
+
+def _spare(path: str, digest: bytes) -> None:
+    """Give another name to a shared file that was edited through a symbolic link: it may be somebody's only copy."""
+    try:
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # who has a hard link keeps it under that name
+            return
+        if digest_of(file_source(path, found)) == digest:
+            return
+    except _NOTHING:
+        return
+    except (InvalidInput, SourceChanged):  # not readable, or somebody is writing to it: not known to be of no worth
+        pass
+    aside = f"{path}.edited-{uuid.uuid4().hex[:8]}"
+    try:
+        os.link(path, aside, follow_symlinks=False)  # not renamed: nobody who follows a link shall find nothing
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        os.rename(path, aside)
+    warnings.warn(f"{path} was edited through a link to it; what was written is kept as {aside}", stacklevel=2)
 
 
 def _walk(folder: str) -> Iterator[os.DirEntry[str]]:

@@ -49,10 +49,11 @@ class Origin(NamedTuple):
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
-    """The content that a file had: its digest, and its recipe's where it has several chunks."""
+    """The content that a file had: its digest, and its recipe's where it has several chunks; and who put it there."""
 
     digest: bytes
     recipe: bytes | None = None
+    placed: bool = False  # by a download, so that nobody has only this copy
 
 
 Row: TypeAlias = tuple[FileSource, Known]
@@ -68,6 +69,7 @@ class _File(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     executable: bytes
     digests: bytes
     recipes: dict[int, bytes]  # by row
+    placed: bytes = b""  # older snapshots do not tell
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -227,6 +229,7 @@ def _packed(whole: str, root: str, rows: Sequence[Row], origin: Origin | None) -
             executable=bytes([one.executable for one in files]),
             digests=b"".join([content.digest for _, content in rows]),
             recipes={index: content.recipe for index, (_, content) in enumerate(rows) if content.recipe is not None},
+            placed=bytes([content.placed for _, content in rows]),
         )
     )
     return b"".join((_MAGIC, blake3(payload).digest(), payload))
@@ -241,7 +244,15 @@ def _unpacked(data: bytes, root: str) -> Snapshot:
         raise ValueError("of another folder")
     times, numbers = array("q", file.times), array("Q", file.numbers)
     count = len(file.paths)
-    if not len(times) // 2 == len(numbers) // 3 == len(file.executable) == len(file.digests) // 32 == count:
+    placed = file.placed or bytes(count)
+    if (
+        not len(placed)
+        == len(times) // 2
+        == len(numbers) // 3
+        == len(file.executable)
+        == len(file.digests) // 32
+        == count
+    ):
         raise ValueError("columns of unequal length")
     prefix = prefix_of(root)
     paths = [prefix + path for path in file.paths]
@@ -255,9 +266,10 @@ def _unpacked(data: bytes, root: str) -> Snapshot:
         numbers[2::3],
         map(bool, file.executable),
     )
-    contents = [Known(file.digests[start : start + 32]) for start in range(0, count * 32, 32)]
+    starts = range(0, count * 32, 32)
+    contents = [Known(file.digests[one : one + 32], None, bool(by)) for one, by in zip(starts, placed, strict=True)]
     for index, recipe in file.recipes.items():
-        contents[index] = Known(contents[index].digest, recipe)
+        contents[index] = Known(contents[index].digest, recipe, contents[index].placed)
     rows = dict(zip(paths, zip(files, contents, strict=True), strict=True))
     return Snapshot(rows, None if file.origin is None else Origin(*file.origin))
 

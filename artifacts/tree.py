@@ -6,6 +6,7 @@ Knows the disk and ignore rules; must not know drafts or stores.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from operator import attrgetter
@@ -27,6 +28,7 @@ CHECKOUT = ".lineart-checkout"  # marks the root of a checkout
 _SKIPPED = frozenset({".git", ".lineart", CHECKOUT})  # `.git` is a file in a worktree
 MANY = 100_000  # of one folder, held at once: some 30 MiB
 _name_of = attrgetter("name")
+_UNFINISHED = re.compile(r"\.lineart-[0-9a-f]{16}-[0-9a-f]+")  # what a download left that was killed
 
 
 def walk_tree(root: str, ignore: Iterable[str] = (), many: int = MANY) -> Iterator[tuple[str, FileSource]]:
@@ -101,6 +103,8 @@ def _kept(
         name = one.name
         path = prefix + name
         if name in _SKIPPED or (not prefix and name == DOWNLOADS):
+            continue
+        if name.startswith(".lineart-") and _UNFINISHED.fullmatch(name):
             continue
         is_folder = _is_folder(one)
         if ignored is None or not ignored(path + "/" if is_folder else path):

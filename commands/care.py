@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 from ..display import count_of
 from ..lineage.printing import print_size
+from ..storage.errors import IntegrityError
 from .invocation import AsJson, invocation
 from .mended import loss_json, mended_json, print_mended
 from .rejournal import repair_journal
@@ -21,6 +22,7 @@ from .rows import advice, rows_json
 if TYPE_CHECKING:
     from ..artifacts.inspect import StoreReport
     from ..display import Screen
+    from ..store import Store
 
 __all__ = ["register"]
 
@@ -101,7 +103,7 @@ def check(
     call = invocation(context)
     share = _share(read_data)
     with call.open() as store:
-        versions = sum(one.versions for one in store.collections())
+        versions = _count_versions(store)
         events = store.engine.database.store().seq if journal else 0
         with call.watched(store, versions + events):
             report = store.check(read_data=share, seed=seed, external=external, journal=journal)
@@ -111,6 +113,14 @@ def check(
         _print(report, call.screen, read_data=bool(share))
     if not report.clean:
         raise typer.Exit(DAMAGED)
+
+
+def _count_versions(store: Store) -> int:
+    """Return how many versions a progress bar may expect; none where that cannot be read: the check says why."""
+    try:
+        return sum(one.versions for one in store.collections())
+    except IntegrityError:
+        return 0
 
 
 def _share(text: str | None) -> float:

@@ -48,7 +48,7 @@ def get(
     context: typer.Context,
     ref: ReadRef,
     dest: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="DEST", help="The folder to put the files in; by default ./artifacts/PROJECT/NAME-VERSION."
         ),
@@ -79,8 +79,11 @@ def get(
     call = invocation(context)
     left: list[Leftovers] = []
     meant = Ref.parse(ref)
+    if dest == "":  # an unset variable of a shell would mean the folder that one is in
+        raise InvalidInput("DEST is empty; name a folder: . is the one that you are in")
+    root = None if dest is None else Path(dest)
     bare = meant.version is None and meant.alias is None and meant.digest is None
-    if bare and dest is not None and _VERSION.fullmatch(str(dest)) and not dest.exists():
+    if bare and root is not None and _VERSION.fullmatch(str(root)) and not root.exists():
         raise InvalidInput(f"{ref} {dest}: did you mean {ref}:{dest}? A folder of this name is ./{dest}")
     if path is not None and meant.path is not None:
         raise InvalidInput(f"{ref} names a path already; leave out --path")
@@ -100,9 +103,9 @@ def get(
         with call.watched(store, count, size):
             logged = LoggedVersion(version, store)
             if checkout:
-                folder = logged.checkout(dest, force=force, link=link.value, overwrite=force)
+                folder = logged.checkout(root, force=force, link=link.value, overwrite=force)
             else:
-                folder = logged.download(dest, prefix, link.value, overwrite=force, tell=left.append)
+                folder = logged.download(root, prefix, link.value, overwrite=force, tell=left.append)
     for one in left:
         stay = f"{count_of(one.count, 'file')} of {one.version.ref} {'stays' if one.count == 1 else 'stay'}"
         where = f"in {folder}, beside those of {version.name}"

@@ -28,6 +28,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; where nobody
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept in the history.")]
 _MAKE, _KEEP = "Make and fetch versions", "Make and keep stores"
 _GRACE = 7.0  # days
+_LONGEST = 365_000  # days of grace: a thousand years
 
 
 def register(app: typer.Typer) -> None:
@@ -107,7 +108,7 @@ def gc(
     from ..storage.gc import Marked
 
     call = invocation(context)
-    span = timedelta(days=grace)
+    span = _span(grace)
     with call.open() as store, Marked() as marked:
         if dry_run or not yes:
             if not dry_run and call.screen.ask is None:
@@ -121,6 +122,13 @@ def gc(
         with call.watched(store):
             found = store.gc(grace=span, reason=reason, marked=marked)
     _print(call, found, dry_run=False, as_json=as_json)
+
+
+def _span(days: float) -> timedelta:
+    """Return a time that can be gone back; InvalidInput for one before there was any store."""
+    if not 0 <= days <= _LONGEST:
+        raise InvalidInput(f"--grace: {days:g} days are not 0 to {_LONGEST:,}")
+    return timedelta(days=days)
 
 
 def _say(call: Invocation, versions: list[VersionRecord]) -> None:

@@ -21,6 +21,7 @@ __all__ = ["register"]
 
 _PANEL = "Trace"
 LIMIT = 20
+MOST = 1_000_000_000
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +36,9 @@ def runs(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", "-n", min=1, metavar="N", help=f"At most so many, the newest; {LIMIT} by default."),
+        typer.Option(
+            "--limit", "-n", min=1, max=MOST, metavar="N", help=f"At most so many, the newest; {LIMIT} by default."
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Of all projects, and every one.")] = False,
     diff: Annotated[

@@ -19,6 +19,7 @@ from ..artifacts import tables as artifact_tables
 from ..artifacts.collection import version_row
 from ..artifacts.ref import fold_name
 from ..storage import tables as storage_tables
+from ..storage.errors import IntegrityError
 from ..storage.events import Event, Fold
 from . import tables
 from .capture import chunks_named
@@ -41,6 +42,7 @@ __all__ = [
 RUNNING, FINISHED, FAILED, CRASHED = "running", "finished", "failed", "crashed"
 USED, PRODUCED = "used", "produced"
 BATCH = 500
+_EARLIEST, _LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999  # µs: from the year 1 to 9999
 _run, _tag, _edge = tables.run, tables.run_tag, tables.edge
 _project, _event = artifact_tables.project, storage_tables.event
 
@@ -137,6 +139,7 @@ def read_runs(connection: Connection, ids: Iterable[str]) -> dict[str, RunRecord
         for row in connection.execute(select(_tag).where(_tag.c.run.in_(part)).order_by(_tag.c.name)):
             tags.setdefault(row.run, []).append(row.name)
         for row in connection.execute(chosen.where(_run.c.id.in_(part))):
+            _require_times(row.id, row.created, row.heartbeat, row.ended)
             found[row.id] = RunRecord(
                 id=row.id,
                 project=row.owner,
@@ -151,18 +154,39 @@ def read_runs(connection: Connection, ids: Iterable[str]) -> dict[str, RunRecord
                 ended=row.ended,
                 exit_code=row.exit_code,
                 actor=row.actor,
-                config=_object(row.config),
-                summary=_object(row.summary),
-                code=_object(row.code),
-                environment=_object(row.environment),
+                config=_object(row.id, row.config),
+                summary=_object(row.id, row.summary),
+                code=_object(row.id, row.code),
+                environment=_object(row.id, row.environment),
             )
     return {one: found[one] for one in wanted if one in found}
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(run: str, text: str) -> dict[str, Any]:
     """Return a JSON object; graphs hold many runs of which little is known."""
-    found: dict[str, Any] = {} if text == "{}" else json.loads(text)
+    if text == "{}":
+        return {}
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise _not_ours(run)
     return found
+
+
+def _require_times(run: str, created: Any, heartbeat: Any, ended: Any) -> None:
+    """Raise IntegrityError for a time that no clock has shown."""
+    for one in (created, heartbeat, created if ended is None else ended):
+        if not isinstance(one, int) or not _EARLIEST <= one <= _LATEST:
+            raise _not_ours(run)
+
+
+def _not_ours(run: str) -> IntegrityError:
+    return IntegrityError(
+        f"run {run}: its row in the database is none that Lineart writes; `art check --journal` says what differs, and"
+        " `art repair database` mends it"
+    )
 
 
 def chunks_of_runs(connection: Connection) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import IntegrityError
-from .recorded import Recorded, recorded
+from .recorded import Recorded, recorded, unnumbered
 from .rows_check import compare_rows
 from .shadow import Shadow
 
@@ -133,6 +133,10 @@ class _Events:
 
     def _conclude(self) -> None:
         wrong = self._report.wrong
+        none = self._engine.database.read(unnumbered)
+        if none:
+            what = f"{len(none):,} rows of events have a number that no event has, {none[0]} among them"
+            wrong("database", f"{what}; `art repair database` removes them")
         if self._differing > LISTED:
             wrong("journal", f"{self._differing - LISTED:,} more events are others in the bucket than in the database")
         if self._counted != self._seq or self._last > self._engine.database.store().seq:

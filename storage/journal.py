@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import zstandard
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 
 from . import forking, tables
 from .digest import Hasher
@@ -83,11 +83,18 @@ class Journal:
                 self._database.write(lambda tx, last=last: _advance(tx, last))  # type: ignore[misc]
 
     def check_tail(self) -> None:
-        """Raise Conflict if the bucket holds an event that the database lacks; it costs at most two LISTs.
+        """Raise Conflict if the bucket holds an event that the database lacks, or the database not its own last one.
+
+        It costs at most two LISTs.
 
         The event that would follow the database's last one can be only in the folder of its number or in a checkpoint.
         """
-        seq = self._database.store().seq
+        seq, there = self._database.read(_counted)
+        if not there:
+            raise Conflict(
+                f"{self._database.url} counts {seq} events, and does not have the last of them: nothing more is written"
+                " with it; `art repair database` mends it"
+            )
         newest = 0
         for folder in (journal_folder(seq + 1), CHECKPOINTS):
             names = (parse_journal_key(info.key) for info in self._backend.list(folder))
@@ -223,6 +230,14 @@ def _outbox(connection: Connection) -> tuple[int, list[tuple[Any, ...]]]:
     seq = _COLUMNS[0]
     wanted = select(*_COLUMNS).where(seq > journalled, seq < end).order_by(seq)
     return journalled, [tuple(row) for row in connection.execute(wanted)]
+
+
+def _counted(connection: Connection) -> tuple[int, bool]:
+    """Return how many events were recorded, and whether the last of them is there, and no more are in the journal."""
+    store, event = tables.store, tables.event
+    last = exists().where(event.c.seq == store.c.seq)
+    seq, journalled, there = connection.execute(select(store.c.seq, store.c.journalled, last)).one()
+    return seq, journalled <= seq and (bool(there) or seq == 0)
 
 
 def _advance(tx: Transaction, last: int) -> None:

@@ -16,6 +16,7 @@ from . import tables
 from .errors import IntegrityError
 from .events import Event, canonical, line, parse
 from .layout import JOURNAL, parse_journal_key
+from .sqlite import any_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .database import Database
     from .journal import Journal
 
-__all__ = ["PIECE", "Recorded", "events_between", "recorded"]
+__all__ = ["PIECE", "Recorded", "events_between", "recorded", "unnumbered"]
 
 PIECE = 1000  # events held at once
 Row = tuple[Any, ...]  # of the event table, in the order of _COLUMNS
@@ -79,6 +80,11 @@ def events_between(connection: Connection, after: int, until: int) -> Iterator[E
         after = rows[-1][0]
 
 
+def unnumbered(connection: Connection) -> list[int]:
+    """Return the numbers of event rows that are no event's: those count from 1."""
+    return list(connection.execute(select(_event.c.seq).where(_event.c.seq < 1).order_by(_event.c.seq)).scalars())
+
+
 def _joined(piece: list[tuple[Event, bytes]], rows: Iterator[Row]) -> Iterator[Recorded]:
     waiting = deque(piece)
     for row in rows:
@@ -105,7 +111,13 @@ def _same(event: Event, text: bytes, row: Row) -> bool:
 
 def _event_of(row: Row) -> Event:
     seq, time, actor, kind, subject, reason, data = row
+    if any(isinstance(one, str) and not one.isascii() and not _is_unicode(one) for one in row):
+        raise IntegrityError(f"event {seq} in the database has text that is not UTF-8")
     return Event(kind, subject, parse(data, f"the data of event {seq} in the database"), reason, time, actor, seq)
+
+
+def _is_unicode(text: str) -> bool:
+    return text.encode(errors="replace").decode() == text
 
 
 def _rows(database: Database, after: int, until: int | None) -> Iterator[Row]:
@@ -119,7 +131,8 @@ def _select(connection: Connection, after: int, until: int | None) -> list[Row]:
     wanted = select(*_COLUMNS).where(_event.c.seq > after).order_by(_event.c.seq).limit(PIECE)
     if until is not None:
         wanted = wanted.where(_event.c.seq <= until)
-    return [tuple(row) for row in connection.execute(wanted)]
+    with any_text(connection):
+        return [tuple(row) for row in connection.execute(wanted)]
 
 
 def _readable(backend: Backend, journal: Journal, trouble: Callable[[int, str], None]) -> Iterator[tuple[Event, bytes]]:

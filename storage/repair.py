@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 
 from . import tables
 from .backends.base import Backend
@@ -22,7 +22,7 @@ from .engine import read_marker
 from .errors import Conflict, IntegrityError, NotFound
 from .events import Fold
 from .journal import Journal
-from .layout import PackName, pack_folder, pack_key, parse_pack_key
+from .layout import JOURNAL, PackName, pack_folder, pack_key, parse_journal_key, parse_pack_key
 from .pack import PackKind, Slot, read_slots
 from .rows import Compared
 from .rows_mend import mend_rows
@@ -78,16 +78,45 @@ def repair_database(
                 f"{database.url} belongs to store {found.store_id[:8]}, {backend.url} holds {marker.store_id[:8]}"
             )
         journal = Journal(backend, database)
+        newest = max((name.last for one in backend.list(JOURNAL) if (name := parse_journal_key(one.key))), default=0)
+        counters = database.write(lambda tx: _mend_counters(tx, newest))
+        found = database.store()
         _require_same_history(journal, database, found.journalled)
-        repaired = Repaired()
+        repaired = Repaired(rows=counters)
         for packs in PackKind:
             _index_packs(backend, database, packs, repaired)
         repaired.events = journal.replay() - found.seq
         if compared:
-            repaired.rows = mend_rows(backend, journal, database, compared)
+            repaired.rows += mend_rows(backend, journal, database, compared)
         return repaired
     finally:
         database.close()
+
+
+def _mend_counters(tx: Transaction, newest: int) -> int:
+    """Make the store's row count the events that there are, up to `newest` in the bucket; return how many rows changed.
+
+    IntegrityError where event rows are missing between those that are counted and others.
+    """
+    store, event = tables.store.c, tables.event.c
+    row = tx.lock(select(store.seq, store.journalled)).one()
+    seq, journalled = row.seq, row.journalled
+    rows = select(
+        func.coalesce(func.max(event.seq), 0).label("last"), func.count().filter(event.seq > seq).label("more")
+    )
+    found = tx.execute(rows).one()
+    last: int = found.last
+    if last > seq and found.more != last - seq:
+        raise IntegrityError(
+            f"the database has an event {last} behind {seq}, and lacks some between; move it away and make a new one"
+            " from the bucket: `art repair database`"
+        )
+    counted = max(last, min(seq, newest))
+    known = journalled if journalled <= counted else min(counted, newest)
+    if (counted, known) == (seq, journalled):
+        return 0
+    tx.execute(update(tables.store).values(seq=counted, journalled=known))
+    return 1
 
 
 def _require_same_history(journal: Journal, database: Database, journalled: int) -> None:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Connection, Dialect, FromClause, Table, Text, collate, select
 
+from .sqlite import any_text, raw_text
+
 __all__ = ["ROW_ID", "Compared", "Difference", "Look", "Plan", "moment", "plans", "shown", "times"]
 
 PIECE = 500  # rows fetched at once
@@ -169,7 +171,7 @@ class Plan:
         # By the driver alone: what somebody wrote into a column of another kind comes as it is, and is a difference.
         statement = self.statement(connection.dialect)
         options = {"stream_results": True, "max_row_buffer": PIECE}
-        with closing(connection.exec_driver_sql(statement, execution_options=options)) as result:
+        with any_text(connection), closing(connection.exec_driver_sql(statement, execution_options=options)) as result:
             for piece in result.partitions(PIECE):
                 yield from map(tuple, piece)
 
@@ -243,5 +245,7 @@ def _compare(ours: tuple[Any, ...] | None, theirs: tuple[Any, ...] | None) -> in
 
 
 def _rank(value: Any) -> tuple[int, Any]:
-    kinds: tuple[tuple[type | tuple[type, ...], int], ...] = (((int, float), 1), (str, 2), (bytes, 3))
+    if isinstance(value, str):
+        return 2, raw_text(value)  # in the order of code points, and where there is no text, of bytes
+    kinds: tuple[tuple[type | tuple[type, ...], int], ...] = (((int, float), 1), (bytes, 3))
     return next(((rank, value) for kind, rank in kinds if isinstance(value, kind)), (0, 0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -16,6 +16,7 @@ from sqlalchemy import select
 from . import tables
 from .recorded import events_between
 from .rows import Compared, Difference, Look, Plan, moment, plans, times
+from .sqlite import any_text, raw_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +111,8 @@ def compare_rows(database: Database, shadow: Shadow, compared: Sequence[Compared
                 report.counts[one.table] += 1
                 if len(found) < LISTED:
                     found.append((plan, one))
-        report.wrong = [_described(plan, one, look) for plan, one in found]
+        with any_text(connection):
+            report.wrong = [_described(plan, _printable(one), look) for plan, one in found]
         return report
 
     return database.read(work)
@@ -125,7 +127,19 @@ def _described(plan: Plan, one: Difference, look: Look) -> WrongRow:
         what += f" (since {moment(event.time)[:16].replace('T', ' ')} UTC by {event.actor})"
     here, journal = (None if side is None else dict(side) for side in (one.here, one.journal))
     since, actor = (None, None) if event is None else (event.time, event.actor)
-    return WrongRow(one.table, of.called(one, look), what, here, journal, since, actor)
+    return WrongRow(one.table, _escaped(of.called(one, look)), what, here, journal, since, actor)
+
+
+def _printable(one: Difference) -> Difference:
+    r"""Write bytes that are no text as `\xff`: they can be neither printed nor looked up."""
+    here = None if one.here is None else {name: _escaped(value) for name, value in one.here.items()}
+    return replace(one, key=_escaped(one.key), here=here)
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_escaped, value))
+    return raw_text(value).decode(errors="backslashreplace") if isinstance(value, str) else value
 
 
 def _said(of: Compared, one: Difference) -> str:

@@ -1,7 +1,7 @@
 """Making a database's rows what its events say, where somebody or something has changed them without an event.
 
 Knows what it is told of tables (`Compared`) and the events. Rows that are right are not touched and keep their ids,
-which other processes may be holding. What no event made goes; nothing is taken from the events themselves.
+which other processes may be holding. What no event made goes; of the events only what has no event's number.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import LargeBinary, Select, Text, cast, delete, insert, literal, select, update
 
 from . import tables
 from .errors import Conflict, IntegrityError
-from .recorded import PIECE, Recorded, events_between, recorded
+from .recorded import PIECE, Recorded, events_between, recorded, unnumbered
 from .rows import Difference, Plan, plans
 from .shadow import Shadow
+from .sqlite import raw_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +66,7 @@ def mend(tx: Transaction, shadow: Shadow, ordered: Sequence[Plan]) -> int:
     if shadow.seq != until:
         raise IntegrityError(f"the database counts {until} events, and there are {shadow.seq}")
     mender = _Mender(tx.connection, shadow.connection)
-    changed = mender.bring_events_back()
+    changed = mender.remove_unnumbered() + mender.bring_events_back()
     for plan in ordered:  # what a row refers to comes before it
         changed += mender.each(plan, lambda one: one.journal is not None, mender.put)
     for plan in reversed(ordered):
@@ -81,17 +82,31 @@ class _Mender:
         self._shadow = shadow
 
     def each(self, plan: Plan, wanted: Callable[[Difference], bool], change: Callable[[Plan, Difference], None]) -> int:
-        """Change every row of a table that differs in some way; return how many there were."""
+        """Change every row of a table that differs in some way; return how many there were.
+
+        Looks again until none does; raises IntegrityError for one that would not change.
+        """
         changed = 0
+        before: set[tuple[Any, ...]] = set()
         while True:
             # Read before any is changed: a cursor over a table that is written to may see rows twice.
             with closing(plan.differences(self._connection, self._shadow)) as found:
                 some = list(islice(filter(wanted, found), BATCH))
+            if not some:
+                return changed
+            if some[0].key in before:
+                raise _unchanged(some[0])
             for one in some:
                 change(plan, one)
             changed += len(some)
-            if len(some) < BATCH:
-                return changed
+            before = {one.key for one in some}
+
+    def remove_unnumbered(self) -> int:
+        """Delete event rows that are no event's."""
+        gone = unnumbered(self._connection)
+        if gone:
+            self._connection.execute(delete(_event).where(_event.c.seq < 1))
+        return len(gone)
 
     def put(self, plan: Plan, one: Difference) -> None:
         """Insert or update a row."""
@@ -135,4 +150,19 @@ def _seqs(after: int) -> Select[Any]:
 
 
 def _is(plan: Plan, identity: Sequence[Any]) -> list[ColumnElement[bool]]:
-    return [column == value for column, value in zip(plan.table.primary_key, identity, strict=True)]
+    return [column == _bound(value) for column, value in zip(plan.table.primary_key, identity, strict=True)]
+
+
+def _bound(value: Any) -> Any:
+    """Return what a statement can hold: text that is not UTF-8 goes as its bytes."""
+    if not isinstance(value, str) or not any("\udc80" <= one <= "\udcff" for one in value):
+        return value
+    return cast(literal(raw_text(value), LargeBinary), Text)
+
+
+def _unchanged(one: Difference) -> IntegrityError:
+    named = "/".join(map(str, one.key)).encode(errors="backslashreplace").decode()
+    return IntegrityError(
+        f"the row {named} of {one.table} does not become what the journal says (a trigger?), and nothing was changed;"
+        " move this database away and rebuild it: `art repair database`"
+    )

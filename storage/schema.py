@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from .errors import FormatTooNew
+from .errors import FormatTooNew, IntegrityError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -56,13 +56,19 @@ def holding(connection: Connection) -> Holding | None:
     It costs one SELECT where there is a store. The transaction may be unusable afterwards where there is none.
     """
     try:
-        row = connection.execute(text("SELECT version_num, store_id, seq FROM alembic_version, store")).one_or_none()
+        rows = connection.execute(text("SELECT version_num, store_id, seq FROM alembic_version, store")).all()
     except DBAPIError as error:
         if _no_such_table(error):
             return None
         raise
-    if row is None:
+    if not rows:
         return None
+    if len(rows) > 1:
+        raise IntegrityError(
+            "the database says twice which store it is of; move it away and make a new one from the bucket:"
+            " `art repair database`"
+        )
+    (row,) = rows
     if row[0] not in REVISIONS:
         raise FormatTooNew(
             f"store {row[1]}: its database has schema {row[0]}, and this Lineart knows up to {HEAD};"

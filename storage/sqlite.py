@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from weakref import ref
@@ -20,9 +20,12 @@ from . import forking
 from .errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["READ_PATIENCE", "SqliteFile"]
+    from sqlalchemy import Connection
+
+__all__ = ["READ_PATIENCE", "SqliteFile", "any_text", "as_text", "raw_text"]
 
 READ_PATIENCE = 5000  # ms that a reader waits while another process recovers or removes the write-ahead log
 _CURSORS = 64  # remembered before those that are gone are forgotten
@@ -32,6 +35,34 @@ _FORKED = (
     "this process was forked while the database {} was in use, and SQLite's locks do not survive a fork; open the"
     " store only in the child, fork while no other thread is using it, or use multiprocessing's spawn start method"
 )
+
+
+@contextmanager
+def any_text(connection: Connection) -> Iterator[None]:
+    """Read text that is not UTF-8, too: its bytes stand there as surrogates. PostgreSQL holds no such text."""
+    raw: Any = connection.connection.dbapi_connection
+    if not isinstance(raw, sqlite3.Connection):
+        yield
+        return
+    before, raw.text_factory = raw.text_factory, as_text
+    try:
+        yield
+    finally:
+        raw.text_factory = before
+
+
+def as_text(data: bytes) -> str:
+    r"""Return text of any bytes, so that other bytes are other text.
+
+    >>> as_text(bytes([97, 255]))
+    'a\udcff'
+    """
+    return data.decode(errors="surrogateescape")
+
+
+def raw_text(text: str) -> bytes:
+    """Return the bytes of what `as_text` made."""
+    return text.encode(errors="surrogateescape")
 
 
 class _Connection(sqlite3.Connection):

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, text, update
 
 from . import tables
 from .bulk import insert_many, select_in
-from .errors import Conflict, InvalidInput
+from .errors import Conflict, IntegrityError, InvalidInput
 from .events import Event, canonical, line, plain
 from .folding import fold_event
 
@@ -133,7 +133,12 @@ class Transaction:
             if event.seq is None or event.seq > seq + 1:
                 raise Conflict(f"event {event.seq} of the journal cannot follow event {seq} of the database")
             if event.seq <= seq:
-                here = self.execute(select(table).where(table.c.seq == event.seq)).mappings().one()
+                here = self.execute(select(table).where(table.c.seq == event.seq)).mappings().one_or_none()
+                if here is None:
+                    raise IntegrityError(
+                        f"event {event.seq} of {seq} is missing in the database; move it away and make a new one from"
+                        " the bucket: `art repair database`"
+                    )
                 if dict(here) != row:
                     raise Conflict(
                         f"event {seq} is another in the journal than in the database: both went on from one backup;"

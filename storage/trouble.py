@@ -105,7 +105,12 @@ def _from_sqlite(cause: sqlite3.Error, said: str, location: Location, patience: 
     code = _sqlite_code(cause)
     if code in _SQLITE_BUSY:
         return busy(location, patience)
-    if code in _SQLITE_DAMAGED:
+    if "Could not decode to UTF-8" in said:
+        return IntegrityError(
+            f"the database {location.shown} holds text that is not UTF-8 ({said}); `art check --journal` says where,"
+            " and `art repair database` mends it"
+        )
+    if code in _SQLITE_DAMAGED or "no such table" in said or "no such column" in said:
         return IntegrityError(
             f"the database {location.shown} is damaged ({said}); move it away and rebuild it from the bucket:"
             " `art repair database`"
@@ -138,8 +143,10 @@ def _from_postgresql(
         return StoreUnavailable(f"{location.shown} refused the request: {said}; check the user's rights and the server")
     if state.startswith(("53", "58")):
         return StoreUnavailable(f"the server of {location.shown} is in trouble: {said}; look at its disk and its log")
-    if state.startswith("XX00"):
-        return IntegrityError(f"the database {location.shown} is damaged: {said}")
+    if state.startswith("XX00") or state in {"42P01", "42703"}:  # a table, a column that is not there
+        return IntegrityError(
+            f"the database {location.shown} is damaged: {said}; rebuild it in an empty one: `art repair database`"
+        )
     return None
 
 

@@ -771,3 +771,122 @@ def test_a_check_reads_the_database_only(filled):
             assert compare_rows(filled.store.engine.database, shadow, compared_tables()).counts == {"version": 1}
     after = {name: filled.rows(table) for name, table in METADATA.tables.items()}
     assert after == {**before, "version": edited}
+
+
+# What only a shell can write
+
+
+@pytest.fixture
+def bent(filled_once, tmp_path):
+    """A shelf on SQLite, which holds any bytes as text; PostgreSQL does not."""
+    objects, database = filled_once
+    bucket = MemoryBackend("bucket")
+    for key, data in objects.items():
+        bucket.put(key, [data])
+    (tmp_path / "store.db").write_bytes(database)
+    made = Shelf(f"sqlite:///{tmp_path}/store.db", tmp_path, bucket)
+    yield made
+    made.close()
+
+
+TEXTS = [
+    (one.table.name, column)
+    for one in compared_tables()
+    for column in (*one.key, *one.values)
+    if isinstance(one.table.c[column].type, Text) and column != "store_id"
+]
+
+
+@pytest.mark.parametrize(("table", "column"), TEXTS)
+def test_text_that_is_not_utf_8_is_named_and_mended_in_any_column(bent, table, column):
+    bent.run(f"UPDATE {table} SET \"{column}\" = CAST(X'61ff' AS TEXT) WHERE rowid = (SELECT max(rowid) FROM {table})")
+    found = bent.said()
+    assert found
+    assert any("a\\xff" in one for one in found) or column in {"actor", "code", "config", "data", "key"}, found
+    "".join(found).encode()
+    assert bent.repair().rows > 0
+    assert bent.said() == []
+
+
+def test_an_event_whose_text_is_not_utf_8_is_another_than_the_journals(bent):
+    bent.run("UPDATE event SET actor = CAST(X'61ff' AS TEXT) WHERE seq = 5")
+    assert any(one.startswith("journal: event 5 is another") for one in bent.said())
+    with pytest.raises(Conflict, match="event 5 is another"):
+        bent.repair()
+
+
+def write(shelf):
+    engine = Engine.open(shelf.bucket, shelf.url, actor="bo", folds=FOLDS)
+    try:
+        engine.write(lambda tx: tx.record("project.created", "later", {"project": "later"}))
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize("edit", ["seq = seq + 5, journalled = seq + 5", "seq = seq + 5", "seq = seq - 5"])
+def test_nobody_writes_where_events_are_counted_wrong_until_that_is_mended(filled, edit):
+    before = filled.store.engine.database.store()
+    filled.run(f"UPDATE store SET {edit}")
+    assert filled.said()
+    with pytest.raises(Conflict, match="`art repair database`"):
+        write(filled)
+    assert filled.repair().rows == 1
+    assert filled.store.engine.database.store() == before
+    assert filled.said() == []
+    write(filled)
+    assert filled.said() == []
+
+
+def test_a_journal_that_is_said_to_be_longer_than_it_is_is_counted_anew(filled):
+    before = filled.store.engine.database.store()
+    filled.run("UPDATE store SET journalled = seq + 5")
+    with pytest.raises(Conflict, match="`art repair database`"):
+        write(filled)
+    assert filled.repair().rows == 1
+    assert filled.store.engine.database.store() == before
+
+
+def test_event_rows_without_an_events_number_are_named_and_removed(filled):
+    columns = "time, actor, kind, subject, reason, data"
+    for seq in (0, -7):
+        filled.run(f"INSERT INTO event (seq, {columns}) SELECT {seq}, {columns} FROM event WHERE seq = 3")
+    (found,) = filled.said()
+    assert found.startswith("database: 2 rows of events have a number that no event has, -7 among them")
+    assert filled.repair().rows == 2
+    assert filled.said() == []
+
+
+def test_an_event_that_was_given_a_number_far_away_asks_for_a_new_database(filled):
+    last = filled.store.engine.database.store().seq
+    filled.run(f"UPDATE event SET seq = 1000 WHERE seq = {last}")
+    assert filled.said()
+    with pytest.raises(IntegrityError, match=r"event 1000 .* move it away"):
+        filled.repair()
+
+
+def test_a_store_that_is_named_twice_asks_for_a_new_database(bent):
+    bent.close()
+    bent.run("CREATE TABLE two AS SELECT * FROM store")
+    bent.run("DROP TABLE store")
+    bent.run("ALTER TABLE two RENAME TO store")
+    bent.run("INSERT INTO store SELECT * FROM store")
+    for begin in (bent.repair, lambda: Engine.open(bent.bucket, bent.url, actor="bo", folds=FOLDS)):
+        with pytest.raises(IntegrityError, match=r"says twice .* `art repair database`"):
+            begin()
+
+
+def test_a_table_that_is_gone_asks_for_a_new_database(filled):
+    filled.run("DROP TABLE alias")
+    assert any("`art repair database`" in one for one in filled.said())
+    with pytest.raises(IntegrityError, match="art repair database"):
+        filled.repair()
+
+
+def test_a_row_that_will_not_change_ends_a_repair_with_its_name(bent):
+    bent.run("DELETE FROM run_tag")
+    bent.run("UPDATE alias SET name = 'BEST' WHERE key = 'best'")
+    bent.run("CREATE TRIGGER kept BEFORE UPDATE ON alias BEGIN SELECT RAISE(IGNORE); END")
+    found = bent.said()
+    with pytest.raises(IntegrityError, match="the row p/model/best of alias does not become"):
+        bent.repair()
+    assert bent.said() == found

@@ -129,3 +129,13 @@ def test_a_folder_may_be_called_as_a_version_is_where_the_version_is_named(art, 
     code, _, err = art("get", "model", "v0")
     assert code == 2
     assert "did you mean model:v0?" in err
+
+
+@pytest.mark.parametrize("options", [(), ("--checkout", "--force")])
+def test_an_empty_name_of_a_folder_is_not_the_folder_that_one_is_in(art, options):
+    Path("mine").write_text("my work")
+    code, out, err = art("get", "model:v1", "", *options)
+    assert (code, out) == (2, "")
+    assert "DEST is empty" in err
+    assert Path("mine").read_text() == "my work"
+    assert not Path("w").exists()

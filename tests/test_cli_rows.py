@@ -88,3 +88,85 @@ def test_both_repairs_are_named_where_both_are_needed(art, edit, tmp_path):
     next(one for one in (tmp_path / "store" / "packs").rglob("*") if one.is_file()).unlink()
     err = art("check", "--journal")[2]
     assert err.index("art repair database") < err.index("art repair index")
+
+
+@pytest.mark.parametrize("column", ["state", "description", "data"])
+def test_a_version_whose_text_is_not_utf_8_is_named_and_mended(art, edit, column):
+    edit(f"UPDATE version SET {column} = CAST(X'61ff' AS TEXT) WHERE number = 1")
+    code, out, err = art("check", "--journal")
+    assert code == 5, err
+    assert "problem\tversion default/model:v1\t" in out
+    assert "art repair database" in err
+    assert art("repair", "database", "--yes")[0] == 0
+    assert art("check", "--journal")[0] == 0
+
+
+def test_a_run_whose_name_is_not_utf_8_is_named_and_mended(art, edit, start):
+    start("r1")
+    edit("UPDATE run SET name = CAST(X'61ff' AS TEXT)")
+    code, out, _ = art("check", "--journal")
+    assert code == 5
+    assert "problem\trun r1\tits name: the database says" in out
+    code, _, err = art("runs", "--all")
+    assert code == 5
+    assert "`art repair database` mends it" in err
+    assert art("repair", "database", "--yes")[0] == 0
+    assert art("check", "--journal")[0] == 0
+
+
+@pytest.mark.parametrize("digest", ["'text'", "X'00'", "7"])
+def test_a_version_without_a_digest_is_one_problem_and_the_rest_is_checked(art, edit, digest):
+    edit(f"UPDATE version SET digest = {digest} WHERE number = 0")
+    code, out, err = art("check")
+    assert code == 5, err
+    (row,) = [line.split("\t") for line in out.splitlines() if line.startswith("problem")]
+    assert row[1] == "default/model:v0"
+    assert "`art repair database` mends it" in row[2]
+    code, out, err = art("gc", "-n")
+    assert code == 5, err
+    assert "default/model:v0 has no digest in the database" in err
+    assert art("repair", "database", "--yes")[0] == 0
+    assert art("check", "--journal")[0] == art("gc", "-n")[0] == 0
+
+
+@pytest.mark.parametrize("grace", ["inf", "nan", "1e15", "-1"])
+def test_a_grace_that_nobody_can_wait_for_is_a_usage_error(art, grace):
+    assert art("gc", "-n", "--grace", grace)[0] == 2
+    assert art("gc", "-n", "--grace", "365000")[0] == 0
+
+
+def test_a_limit_that_no_database_counts_to_is_a_usage_error(art):
+    assert art("runs", "--limit", str(2**63))[0] == 2
+    assert art("runs", "--limit", "1000000000")[0] == 0
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start and end a run in the store."""
+    import lineart
+    from lineart.lineage.capture import Capture
+    from lineart.lineage.run import start_run
+
+    def begin(name):
+        with (
+            lineart.open(tmp_path / "store", project="p") as store,
+            start_run(store, "p", id=name, capture=Capture.none(), interval=None),
+        ):
+            pass
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    "edited",
+    ["code = '[]'", "config = '5'", "summary = '\"x\"'", "environment = '[1]'", "created = 9223372036854775807"],
+)
+def test_a_run_that_no_program_has_written_is_named_by_the_list(art, edit, start, edited):
+    start("good")
+    start("bad")
+    edit(f"UPDATE run SET {edited} WHERE id = 'bad'")
+    code, _, err = art("runs", "--all")
+    assert code == 5, err
+    assert "run bad: its row in the database is none that Lineart writes" in err
+    assert art("repair", "database", "--yes")[0] == 0
+    assert art("runs", "--all")[0] == 0

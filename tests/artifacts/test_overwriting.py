@@ -208,6 +208,98 @@ def test_a_file_that_was_logged_is_known_by_the_log(store, old, tmp_path):
     old.verify(folder)
 
 
+def test_a_file_that_only_a_log_has_read_is_not_replaced_once_its_version_is_gone(store, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    versions = []
+    for text in (b"a", b"PRECIOUS", None):  # the second time that it is logged, it is older than the clock's tick
+        if text is not None:
+            (folder / "w").write_bytes(text)
+        draft = lineart.Artifact("mine", type="dataset")
+        draft.add_dir(folder)
+        versions.append(store.log(draft))
+    store.delete(versions[1].record, force=True)
+    assert refused(versions[0], folder, "w")
+    assert (folder / "w").read_bytes() == b"PRECIOUS"
+
+
+# Files where folders are to be, and the reverse
+
+
+SHAPES = {
+    "file": {"s": b"1", "x": b"file", "z": b"1"},
+    "folder": {"s": b"2", "x/y": b"deep", "x/q/r": b"er", "z": b"2"},
+}
+
+
+@pytest.fixture
+def shapes(store, make):
+    return {name: store.log(make("shape", files)) for name, files in SHAPES.items()}
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("remembered", [True, False])
+@pytest.mark.parametrize("link", ["copy", "hardlink", "symlink"])
+@pytest.mark.parametrize(("first", "second"), [("file", "folder"), ("folder", "file")])
+def test_an_unchanged_download_makes_way(shapes, tmp_path, forget, first, second, link, remembered, overwrite):
+    folder = shapes[first].download(tmp_path / "out", link=link)
+    if not remembered:
+        forget()
+    shapes[second].download(folder, link=link, overwrite=overwrite)
+    shapes[second].verify(folder)
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("remembered", [True, False])
+@pytest.mark.parametrize(
+    ("first", "second", "work"),
+    [("file", "folder", "x"), ("folder", "file", "x/y"), ("folder", "file", "x/own"), ("folder", "file", "x/q/own")],
+)
+def test_what_is_in_the_way_and_somebodys_own_is_refused_before_anything_is_written(
+    shapes, tmp_path, forget, tree, first, second, work, remembered, overwrite
+):
+    folder = shapes[first].download(tmp_path / "out")
+    (folder / work).write_bytes(b"my work")
+    if not remembered:
+        forget()
+    before = tree(folder)
+    with pytest.raises(Conflict, match=f"'{work}'; nothing was written: move it away"):
+        shapes[second].download(folder, overwrite=overwrite)
+    assert tree(folder) == before
+
+
+def test_a_link_or_an_empty_folder_in_the_way_is_refused_before_anything_is_written(shapes, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "x").symlink_to(tmp_path)
+    assert refused(shapes["folder"], folder, "x")
+    (folder / "x").unlink()
+    (folder / "x").mkdir()
+    assert refused(shapes["file"], folder, "x")
+
+
+# Checkouts that nobody remembers
+
+
+@pytest.mark.parametrize("how", ["moved", "forgotten"])
+@pytest.mark.parametrize("link", ["copy", "hardlink", "symlink"])
+def test_a_checkout_clears_nothing_away_that_was_changed_and_is_not_remembered(
+    store, make, tmp_path, forget, how, link
+):
+    one, two = (store.log(make("way", files)) for files in ({"x/y": b"1", "x/z": b"1", "s": b"1"}, {"x": b"2"}))
+    folder = one.checkout(tmp_path / "out", link=link)
+    (folder / "x/y").chmod(0o644)
+    (folder / "x/y").write_bytes(b"M")
+    if how == "moved":
+        folder = folder.rename(tmp_path / "moved")
+    elif link != "symlink":  # whose content would go with the cache
+        forget()
+    assert refused(two, folder, "x/y", way="checkout")
+    one.checkout(folder, link=link)
+    two.checkout(folder, overwrite=False)
+    two.verify(folder)
+
+
 def test_what_is_right_already_is_no_conflict_whoever_put_it_there(old, tmp_path):
     folder = tmp_path / "mine"
     (folder / "deep").mkdir(parents=True)
@@ -235,6 +327,26 @@ def test_links_that_a_download_placed_are_replaced(store, old, new, tmp_path, li
     new.verify(folder)
     new.download(folder, overwrite=False)
     assert not (folder / "a").is_symlink()
+
+
+@pytest.mark.parametrize("link", ["copy", "symlink"])
+@pytest.mark.parametrize("again", ["old", "new"])
+def test_a_link_is_not_replaced_where_what_it_leads_to_was_edited(old, new, tmp_path, again, link):
+    folder = old.download(tmp_path / "out", link="symlink")
+    shared = (folder / "a").resolve()
+    shared.chmod(0o644)
+    shared.write_bytes(b"b")
+    shared.chmod(0o444)
+    with pytest.raises(Conflict, match=r"nothing was written"):
+        {"old": old, "new": new}[again].download(folder, link=link, overwrite=False)
+    assert (folder / "a").read_bytes() == b"b"
+
+
+def test_links_whose_cache_is_gone_are_replaced(old, tmp_path, forget):
+    folder = old.download(tmp_path / "out", link="symlink")
+    forget()
+    old.download(folder, overwrite=False)
+    old.verify(folder)
 
 
 def test_a_damaged_version_does_not_hinder_the_others(new_store, hooked, make, tmp_path):

@@ -196,3 +196,22 @@ def test_a_small_file_is_put_into_a_large_folder_without_a_look_at_what_is_remem
     with opened_below(store.cache) as opened:
         version["deep/b"].download(out)
     assert opened == []
+
+
+def test_what_another_collection_put_there_is_still_known_when_its_version_is_gone(store, make, tmp_path):
+    one, two, words = (store.log(make(*of)) for of in (("m", {"w": b"1"}), ("m", {"w": b"2"}), ("t", {"words": b"3"})))
+    out = one.download(tmp_path / "out")
+    words.download(out)
+    store.delete(one.record, force=True)
+    two.download(out, overwrite=False)
+    assert contents(out) == {"w": b"2", "words": b"3"}
+
+
+def test_a_version_beside_another_is_not_taken_for_whole_when_a_file_of_it_was_touched(store, make, tmp_path):
+    one, words = store.log(make("m", {"w": b"1"})), store.log(make("t", {"words": b"3", "more": b"4"}))
+    out = one.download(tmp_path / "out")
+    for harm in ("edit", "remove"):
+        words.download(out)
+        (out / "more").write_bytes(b"x") if harm == "edit" else (out / "more").unlink()
+        words.download(out)
+        assert contents(out) == {"w": b"1", "words": b"3", "more": b"4"}

@@ -314,6 +314,29 @@ def test_an_edit_in_place_is_not_handed_on_and_heals(logged, cache, tmp_path, li
     os.close(edited)
 
 
+def test_what_was_written_through_a_symbolic_link_is_kept_under_another_name(logged, cache, tmp_path):
+    one = logged.download(tmp_path / "one", link="symlink")
+    edit(one / "a.txt", b"my only copy")
+    with pytest.warns(UserWarning, match=r"was edited through a link to it; .* is kept as .*\.edited-") as said:
+        logged.download(tmp_path / "two", link="symlink")
+    aside = Path(str(said[0].message).rpartition(" ")[2])
+    assert aside.read_bytes() == b"my only copy"
+    assert (tmp_path / "two" / "a.txt").read_bytes() == b"alpha"
+    shutil.rmtree(one)
+    shutil.rmtree(tmp_path / "two")
+    prune(cache)
+    assert aside.read_bytes() == b"my only copy"
+
+
+@pytest.mark.parametrize("how", ["mode", "times"])
+def test_a_shared_file_that_still_holds_what_it_should_is_not_kept_twice(logged, cache, tmp_path, how, recwarn):
+    logged.download(tmp_path / "one", link="symlink")
+    kept = shared_file(cache, b"alpha")
+    kept.chmod(0o644) if how == "mode" else os.utime(kept)
+    logged.download(tmp_path / "two", link="symlink")
+    assert (len(os.listdir(kept.parent)), list(recwarn)) == (1, [])
+
+
 @pytest.mark.parametrize("link", ["hardlink", "symlink"])
 def test_a_second_time_nothing_is_read_so_that_a_time_put_back_is_found_by_verify(logged, tmp_path, link):
     out = logged.download(tmp_path / "out", link=link)

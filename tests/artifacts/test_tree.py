@@ -229,3 +229,10 @@ def test_deep_trees_need_no_recursion(folder):
     finally:
         os.close(here)
     assert [len(path) for path in walked(folder)] == [2 * 600 + 4]
+
+
+def test_what_a_killed_download_left_is_no_data(folder):
+    (folder / "deep").mkdir()
+    for name in (".lineart-0123456789abcdef-0", "deep/.lineart-0123456789abcdef-1f", ".lineart-notes", "deep/kept"):
+        (folder / name).write_bytes(b"1")
+    assert {".lineart-notes", "deep/kept"} == {one for one in walked(folder) if "lineart" in one or "deep" in one}
