@@ -166,7 +166,7 @@ def test_nothing_is_lost_however_writers_and_collectors_take_turns(interleaving,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, 60, 20))
+@pytest.mark.parametrize("first", range(0, 40, 20))
 def test_nothing_is_lost_in_many_more_orders(interleaving, tmp_path, first):
     for seed in range(100 + first, 120 + first):
         play(interleaving, seed, f"sqlite:///{tmp_path}/{seed}.db", tmp_path)

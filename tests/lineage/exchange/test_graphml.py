@@ -67,13 +67,13 @@ def test_an_empty_graph_is_a_graph(maker):
 
 
 @pytest.mark.slow
-def test_two_hundred_thousand_nodes_take_seconds(maker):
-    versions = [maker.version(f"a:v{number}") for number in range(100_000)]
+def test_a_hundred_thousand_nodes_take_seconds(maker):
+    versions = [maker.version(f"a:v{number}") for number in range(50_000)]
     for number, one in enumerate(versions):
         maker.run(f"r{number}", versions[max(0, number - 1) : number], [one])
     started = time.monotonic()
     text = graphml(maker.graph)
-    assert text.count("<node ") == 200_000
+    assert text.count("<node ") == 100_000
     assert time.monotonic() - started < 60
 
 
