@@ -47,7 +47,7 @@ def find_leftovers(catalog: Catalog, version: VersionRecord, place: Place, prefi
     same = other is not None and (other.project, other.collection) == (version.project, version.collection)
     if other is None or not same or other.digest == version.digest:
         return None
-    wanted, before = (Content(one.digest, catalog.engine.chunks).manifest for one in (version, other))
+    wanted, before = (_manifest(catalog, one.digest) for one in (version, other))
     count = 0
     try:
         for change in diff(before, wanted):
@@ -62,17 +62,21 @@ def held_elsewhere(catalog: Catalog, version: VersionRecord, place: Place) -> It
     """Yield what other versions hold: the one that was there last, then MANY of the collection, the newest first."""
     last = _last(catalog, place)
     if last is not None and last.state == "live" and last.digest != version.digest:
-        yield Content(last.digest, catalog.engine.chunks).manifest
+        yield _manifest(catalog, last.digest)
     versions = catalog.versions(Ref(version.project, version.collection), version.project)
     others = [one.digest for one in reversed(versions) if one.state == "live" and one.digest != version.digest]
     for digest in others[:MANY]:
-        yield Content(digest, catalog.engine.chunks).manifest
+        yield _manifest(catalog, digest)
 
 
 def manifest_before(catalog: Catalog, place: Place) -> Manifest | None:
     """Return what the version holds that a place was last; None where that is not known."""
     last = _last(catalog, place)
-    return None if last is None else Content(last.digest, catalog.engine.chunks).manifest
+    return None if last is None else _manifest(catalog, last.digest)
+
+
+def _manifest(catalog: Catalog, digest: bytes) -> Manifest:
+    return Content(digest, catalog.engine.chunks).manifest
 
 
 def _last(catalog: Catalog, place: Place) -> VersionRecord | None:

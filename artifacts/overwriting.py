@@ -20,7 +20,7 @@ from .place import Place
 from .shared import is_sealed, leads_to
 from .source import digest_of, file_source
 
-__all__ = ["require_unchanged", "some_of", "sparing_work"]
+__all__ = ["require_unchanged", "some_of", "sparing_way", "sparing_work"]
 
 SHOWN = 3  # files that a message names
 HELD = Callable[[], Iterable[Manifest]]  # versions that may hold a file, the likeliest first

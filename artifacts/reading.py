@@ -99,7 +99,7 @@ def _record(row: Sequence[Any], aliases: _Names, tags: _Names) -> VersionRecord:
     id_, project, name, type_, number, digest, size, count, state, created, deleted, actor, about, data, refers = row
     return VersionRecord(
         id=id_,
-        project=intern(project),  # words that many rows share are held once: graphs keep 200,000 records
+        project=intern(project),  # words that many rows share are held once
         collection=intern(name),
         type=intern(type_),
         number=number,

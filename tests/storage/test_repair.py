@@ -240,10 +240,16 @@ def test_a_damaged_pack_is_named_and_the_rest_comes_back(bench, engine, bucket, 
     again.close()
 
 
-def test_a_database_to_which_a_repair_has_not_come_yet_is_no_empty_store(bench, engine, bucket, urls):
+def lose_the_last(bucket):
+    """Take the journal's last object away; return its key and what it held."""
     last = [info.key for info in bucket.list(journal_folder(1))][1]
     kept = bucket.get(last)
     bucket.delete([last])
+    return last, kept
+
+
+def test_a_database_to_which_a_repair_has_not_come_yet_is_no_empty_store(bench, engine, bucket, urls):
+    last, kept = lose_the_last(bucket)
     url = urls()
     with pytest.raises(IntegrityError, match="art repair journal"):
         repair(bucket, url)
@@ -260,9 +266,7 @@ def test_a_journal_with_a_hole_is_refused_and_nobody_can_write_until_it_is_whole
     bench, engine, bucket, urls, monkeypatch
 ):
     monkeypatch.setattr(journal_module, "BATCH", 1)  # what stands before the hole is brought back
-    last = [info.key for info in bucket.list(journal_folder(1))][1]
-    kept = bucket.get(last)
-    bucket.delete([last])
+    last, kept = lose_the_last(bucket)
     url = urls()
     with pytest.raises(IntegrityError, match="breaks off after event"):
         repair(bucket, url)
