@@ -75,6 +75,23 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def settle() -> Callable[[], None]:
+    """Wait until the clock that files are stamped with has caught up with what was just written.
+
+    What is younger is never believed; a busy machine's clock lags behind by several ticks.
+    """
+
+    def work() -> None:
+        from lineart.artifacts.stat_cache import clock
+
+        now = time.time_ns()
+        while clock() <= now:
+            time.sleep(0.001)
+
+    return work
+
+
+@pytest.fixture(scope="session")
 def faults() -> ModuleType:
     """FaultBackend and its plans; see tests/storage/faults.py."""
     return load_helper(Path(__file__).parent / "storage" / "faults.py")

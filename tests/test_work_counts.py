@@ -7,7 +7,6 @@ from run to run; who lowers a count lowers the bound, and who raises one has to 
 import os
 import sys
 import threading
-import time
 from collections import Counter
 from contextlib import contextmanager
 
@@ -20,7 +19,6 @@ import lineart
 from lineart.artifacts.content import Content
 from lineart.artifacts.entry import Entry
 from lineart.artifacts.manifest import Manifest, build, diff, edit
-from lineart.artifacts.stat_cache import clock
 from lineart.settings import Settings
 from lineart.storage.backends.blocks import BlockFolder
 from lineart.storage.backends.cache import CachingBackend
@@ -141,14 +139,6 @@ def fill(folder):
     for number in range(FILES):
         path = folder / f"{number % FOLDERS:02d}" / f"{number:04d}"
         path.write_bytes(noise(500 + number % 1500, b"%d" % number))
-    settle()
-
-
-def settle():
-    """Wait until the clock that files are stamped with has caught up: what is younger is never believed."""
-    now = time.time_ns()
-    while clock() <= now:
-        time.sleep(0.001)
 
 
 def log(store, folder):
@@ -168,7 +158,7 @@ def path_of(number):
     return f"{number // 100:03d}/{number:05d}"
 
 
-def import_all(store, folder):
+def import_all(store, folder, settle):
     """Do a little of everything, so that no module is imported, and so opened, while anything is counted."""
     (folder / "data").mkdir()
     (folder / "data" / "file").write_bytes(b"content")
@@ -185,7 +175,7 @@ def import_all(store, folder):
 
 
 @pytest.fixture(scope="module")
-def new_store(tmp_path_factory):
+def new_store(tmp_path_factory, settle):
     """A function that makes a store with a folder of its own: in memory, over SQLite."""
     made = []
 
@@ -197,19 +187,20 @@ def new_store(tmp_path_factory):
         made.append(Store(engine, settings))
         return made[-1], folder
 
-    import_all(*make(MemoryBackend()))
+    import_all(*make(MemoryBackend()), settle)
     yield make
     for store in made:
         store.close()
 
 
 @pytest.fixture(scope="module")
-def small(new_store):
+def small(new_store, settle):
     """What each step of a life with 2,000 small files costs."""
     backend = Counted()
     store, folder = new_store(backend)
     data, out = folder / "data", folder / "out"
     fill(data)
+    settle()
     costs = {}
     for work, call in {
         "log": lambda: log(store, data),
@@ -230,7 +221,7 @@ def small(new_store):
 
 
 @pytest.fixture(scope="module")
-def large(new_store):
+def large(new_store, settle):
     """What each step of a life with one file of 40 MiB costs."""
     backend = Counted()
     store, folder = new_store(backend)
@@ -467,11 +458,12 @@ def test_a_question_to_a_manifest_reads_one_page_a_level_where_it_can(pages, que
     assert len(made.read) <= most, "the root, and the leaves that hold the answer"
 
 
-def test_a_warm_fetch_asks_the_place_for_nothing(new_store, tmp_path):
+def test_a_warm_fetch_asks_the_place_for_nothing(new_store, tmp_path, settle):
     place = Counted()
     kept = CachingBackend(place, BlockFolder(tmp_path / "blocks", 1 << 30))
     store, folder = new_store(place, kept)
     fill(folder / "data")
+    settle()
     log(store, folder / "data")
     with counting(place) as cold:
         store.artifact("data").download(tmp_path / "cold")
@@ -482,13 +474,14 @@ def test_a_warm_fetch_asks_the_place_for_nothing(new_store, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_thousand_files_go_to_a_bucket_and_come_back_in_few_requests(new_location, proxies, tmp_path):
+def test_two_thousand_files_go_to_a_bucket_and_come_back_in_few_requests(new_location, proxies, tmp_path, settle):
     location = new_location("s3-moto")
     proxy = proxies.Proxy(location.storage_options["endpoint_url"])
     options = {**location.storage_options, "endpoint_url": proxy.url}
     url = f"sqlite:///{tmp_path}/store.db"
     settings = Settings(location.url, url, "p", tmp_path / "d", storage_options=options, cache=tmp_path / "cache")
     fill(tmp_path / "data")
+    settle()
     counts = {}
 
     def asked(work):

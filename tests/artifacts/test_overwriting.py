@@ -382,10 +382,11 @@ def test_nothing_that_is_known_is_read(old, new, out, opened_below):
     assert {os.path.relpath(one, out) for one in opened} <= {"deep/b"}
 
 
-def test_what_is_not_known_is_read_once(old, tmp_path, monkeypatch):
+def test_what_is_not_known_is_read_once(old, tmp_path, monkeypatch, settle):
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "large").write_bytes(FILES["large"])
+    settle()
     read = []
     real = os.read
     monkeypatch.setattr(os, "read", lambda number, size: read.append(len(data := real(number, size))) or data)

@@ -1,7 +1,6 @@
 """A folder logged again: what is unchanged is not read, and nothing that is believed can be wrong."""
 
 import os
-import time
 
 import pytest
 from blake3 import blake3
@@ -10,7 +9,7 @@ import lineart
 from lineart.artifacts.content import Content
 from lineart.artifacts.fetching import chunks_of
 from lineart.artifacts.recall import Recall
-from lineart.artifacts.stat_cache import Known, Origin, StatCache, clock
+from lineart.artifacts.stat_cache import Known, Origin, StatCache
 from lineart.artifacts.tree import walk_tree
 from lineart.storage.errors import SourceChanged
 
@@ -21,15 +20,8 @@ def noise(size, seed=b"0"):
     return blake3(seed).digest(length=size)
 
 
-def settle():
-    """Wait until the clock that files are stamped with has caught up; a busy machine's lags behind by several ticks."""
-    now = time.time_ns()
-    while clock() <= now:
-        time.sleep(0.001)
-
-
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, settle):
     """A folder of small files and one large one."""
     root = tmp_path / "data"
     (root / "deep" / "er").mkdir(parents=True)
@@ -73,7 +65,7 @@ def test_a_folder_logged_again_is_not_read(store, folder, opened_below):
     assert contents(again) == on_disk(folder)
 
 
-def test_only_what_changed_is_read_and_then_remembered(store, folder, opened_below):
+def test_only_what_changed_is_read_and_then_remembered(store, folder, opened_below, settle):
     log(store, folder)
     (folder / "deep" / "07").write_bytes(b"another content")
     (folder / "new").write_bytes(b"new")
@@ -184,7 +176,7 @@ def test_files_added_one_by_one_are_remembered_beside_each_other(store, folder, 
     assert opened == []
 
 
-def test_a_folder_below_a_name_and_several_folders_are_remembered_too(store, folder, tmp_path, opened_below):
+def test_a_folder_below_a_name_and_several_folders_are_remembered_too(store, folder, tmp_path, opened_below, settle):
     other = tmp_path / "other"
     other.mkdir()
     (other / "x").write_bytes(b"x")
@@ -218,7 +210,9 @@ def test_the_version_that_a_folder_became_is_remembered_only_where_it_is_all_of_
     assert store.stat_cache.load(str(folder)).origin is None
 
 
-def test_an_executable_bit_that_changed_is_noticed_without_reading_more_than_that_file(store, folder, opened_below):
+def test_an_executable_bit_that_changed_is_noticed_without_reading_more_than_that_file(
+    store, folder, opened_below, settle
+):
     log(store, folder)
     (folder / "deep" / "04").chmod(0o755)
     settle()
@@ -228,7 +222,7 @@ def test_an_executable_bit_that_changed_is_noticed_without_reading_more_than_tha
     assert version.version == "v1"
 
 
-def test_a_link_in_the_folder_is_known_by_the_file_that_it_leads_to(store, folder, tmp_path, opened_below):
+def test_a_link_in_the_folder_is_known_by_the_file_that_it_leads_to(store, folder, tmp_path, opened_below, settle):
     target = tmp_path / "target"
     target.write_bytes(b"one")
     (folder / "link").symlink_to(target)

@@ -1,13 +1,12 @@
 """What changed in a folder since a version."""
 
 import os
-import time
 
 import pytest
 from blake3 import blake3
 
 import lineart
-from lineart.artifacts.stat_cache import StatCache, clock
+from lineart.artifacts.stat_cache import StatCache
 from lineart.storage.errors import InvalidInput, NotFound
 
 MIB = 1 << 20
@@ -31,10 +30,8 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def logged(store, folder):
-    now = time.time_ns()
-    while clock() <= now:
-        time.sleep(0.001)
+def logged(store, folder, settle):
+    settle()
     draft = lineart.Artifact("data", type="dataset")
     draft.add_dir(folder)
     return store.log(draft)
