@@ -75,17 +75,18 @@ def commit_draft(
     with proposal.draft.taken():
         catalog.prepare(proposal.project, proposal.name, proposal.type, proposal.aliases, proposal.tags)
         watched = [progress]  # by the first try alone: what is done again is no progress
-        return catalog.engine.insist(
-            lambda: _try(catalog, proposal, also, watched.pop() if watched else None, stat_cache)
-        )
+
+        def work() -> Outcome:
+            is_first = bool(watched)
+            recall = Recall(stat_cache, proposal.draft.folders, at_once=is_first and proposal.draft.at_once)
+            return _try(catalog, proposal, also, watched.pop() if is_first else None, recall)
+
+        return catalog.engine.insist(work)
 
 
-def _try(
-    catalog: Catalog, proposal: Proposal, also: Also | None, progress: Progress | None, stat_cache: StatCache
-) -> Outcome:
+def _try(catalog: Catalog, proposal: Proposal, also: Also | None, progress: Progress | None, recall: Recall) -> Outcome:
     draft = proposal.draft
     engine = catalog.engine
-    recall = Recall(stat_cache, draft.folders)
     with engine.session([draft.base] if draft.base is not None else []) as session:
         entries = upload(draft.ordered(), session, engine.marker.chunking, recall, progress)
         pages = _Pages(session)

@@ -52,6 +52,7 @@ class Draft:
         self.removed: set[str] = set()
         self.references: set[str] = set()  # the places outside the store that were added
         self.folders: dict[str, bool] = {}  # that files came from, and whether each was added whole, as the artifact
+        self.at_once = False  # whether the very call that logs it adds its files: nobody could change one between
         self._limit = limit
         self._sources: dict[str, Source] = {}  # the newest; older ones may be in the runs
         self._folders: set[str] = set()  # of the sources in memory

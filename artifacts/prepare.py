@@ -51,8 +51,12 @@ class Settled(NamedTuple):
     busy: float  # of them, with a processor
 
 
-def settle(batch: Batch, recalled: list[Known | None], session: Session, single: int) -> Settled:
-    """Read files that are one chunk each, unless they are recalled; an empty one has no chunk and is not stored."""
+def settle(batch: Batch, recalled: list[Known | None], session: Session, single: int, *, look: bool = True) -> Settled:
+    """Read files that are one chunk each, unless they are recalled; an empty one has no chunk and is not stored.
+
+    SourceChanged where one is not what was added; of those that are recalled that is asked only if they are to be
+    looked at.
+    """
     began, work, known_at = perf_counter(), thread_time(), clock()
     sizes = {known: one.size for one, known in _stored_ones(batch, recalled)}
     complete = _stored(sizes, session)
@@ -64,10 +68,10 @@ def settle(batch: Batch, recalled: list[Known | None], session: Session, single:
             if isinstance(source, ExternalSource):
                 contents.append(known)
             elif known in complete or isinstance(source, StoredSource):
-                if isinstance(source, FileSource):
-                    nearby.require_same(source)
-                else:
+                if not isinstance(source, FileSource):
                     _require_stored(source, session, is_there=known in complete)
+                elif look:
+                    nearby.require_same(source)
                 contents.append(known)
             elif source.size > single:
                 contents.append(None)

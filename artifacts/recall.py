@@ -17,11 +17,14 @@ __all__ = ["Recall"]
 class Recall:
     """The memory of one log: `folders` maps each folder that files came from to whether all below it was added.
 
+    `at_once` says that the call that logs the files added them: then what is known is not looked at a second time.
+
     >>> Recall(StatCache(None), {}).find([BytesSource(b"a")])
     [None]
     """
 
-    def __init__(self, cache: StatCache, folders: Mapping[str, bool]) -> None:
+    def __init__(self, cache: StatCache, folders: Mapping[str, bool], *, at_once: bool = False) -> None:
+        self.at_once = at_once
         self._cache = cache
         self._folders = {} if cache.off else folders
         self._loaded = {root: cache.load(root) for root in self._folders}
@@ -66,12 +69,13 @@ class Recall:
     def _rows(self, root: str, given: Iterable[FileSource], before: Snapshot, *, entire: bool) -> Iterator[Row]:
         """Yield the rows of one folder; of one that was not added whole, what was known of its other files, too."""
         head = prefix_of(root)
-        paths: set[str] = set()
-        for file in given:
-            row = self._learned.get(file.path) or self._known.get(file.path)
-            if row is not None and row[0] == file and file.path.startswith(head):
-                if not entire:
-                    paths.add(file.path)
-                yield row
+        find = {**self._known, **self._learned}.get
+        rows = [
+            row
+            for file in given
+            if (row := find(file.path)) is not None and row[0] == file and file.path.startswith(head)
+        ]
+        yield from rows
         if not entire:
+            paths = {file.path for file, _ in rows}
             yield from (row for path, row in before.rows.items() if path not in paths)

@@ -125,10 +125,10 @@ class _Lanes:
         self._narrow.shutdown()
         self._wide.shutdown()
 
-    def files(self, batch: Batch, known: list[Known | None], session: Session, single: int) -> _Files:
-        """Submit whole files, with what is known of each."""
+    def submit(self, work: Callable[[], Settled]) -> Future[Settled]:
+        """Submit whole files."""
         lane = self._wide if self._waiting else self._narrow
-        return _Files(batch, lane.submit(settle, batch, known, session, single))
+        return lane.submit(work)
 
     def pieces(self, file: _Large, pieces: list[memoryview], session: Session, *, last: bool) -> _Pieces:
         """Submit pieces of a large file."""
@@ -163,14 +163,15 @@ class _Upload:
         remaining = iter(sources)
         while portion := list(islice(remaining, BATCH)):
             recalled = self.recall.find([source for _, source in portion])
-            if not batch and None not in recalled:
-                yield self.lanes.files(portion, recalled, self.session, single)
+            unknown = [one.size for (_, one), content in zip(portion, recalled, strict=True) if content is None]
+            if not batch and sum(unknown) < BUFFER and max(unknown, default=0) <= single:
+                yield self._files(portion, recalled)
                 continue
             for one, content in zip(portion, recalled, strict=True):
                 size = one[1].size if content is None else 0
                 if size > single:
                     if batch:
-                        yield self.lanes.files(batch, known, self.session, single)
+                        yield self._files(batch, known)
                         batch, known, held = [], [], 0
                     yield from self._large(*one)
                     continue
@@ -178,14 +179,18 @@ class _Upload:
                 known.append(content)
                 held += size
                 if held >= BUFFER or len(batch) >= BATCH:
-                    yield self.lanes.files(batch, known, self.session, single)
+                    yield self._files(batch, known)
                     batch, known, held = [], [], 0
         if batch:
-            yield self.lanes.files(batch, known, self.session, single)
+            yield self._files(batch, known)
 
     def finish(self, task: Task) -> list[Entry]:
         """Wait for a task, hand over what is new, and return the entries that it completes."""
         return self._finish_pieces(task) if isinstance(task, _Pieces) else self._finish_files(task)
+
+    def _files(self, batch: Batch, known: list[Known | None]) -> _Files:
+        single, look = self.parameters.single, not self.recall.at_once
+        return _Files(batch, self.lanes.submit(lambda: settle(batch, known, self.session, single, look=look)))
 
     def _large(self, path: str, source: Source) -> Iterator[_Pieces]:
         file = _Large(path, source, clock())

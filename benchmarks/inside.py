@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import lineart
+from lineart.lineage.capture import Capture
+from lineart.lineage.run import start_run
 
 from .report import TIMES, Figure, Options, Report, add_trees, alone, scratch
 from .timing import cache_in, hand_out, seconds_of
@@ -39,11 +41,10 @@ def run_tree(tree: Tree, here: Path, settle: float) -> Figures:
     """Log a tree, log it again, log it changed, fetch it, fetch it again; all in this process."""
     tree.make(here / "data")
     store = lineart.create(here / "store")
+    run = start_run(store, "p", capture=Capture.none())
 
     def log() -> None:
-        draft = lineart.Artifact("data", type="dataset")
-        draft.add_dir(here / "data")
-        store.log(draft)
+        run.log_artifact(here / "data", name="data", type="dataset")
 
     def fetch() -> None:
         store.artifact("data").download(here / "out")
@@ -64,6 +65,7 @@ def run_tree(tree: Tree, here: Path, settle: float) -> Figures:
     step("log changed", log)
     step("fetch", fetch)
     step("fetch again", fetch)
+    run.finish()
     store.close()
     return figures
 

@@ -101,6 +101,7 @@ def log_path(call: Invocation, store: Store, request: Request) -> Outcome:
     else:
         raise NotFound(f"{request.path} does not exist")
     content = draft.take_draft()
+    content.at_once = True
     proposal = Proposal(
         project=project,
         name=target.name,

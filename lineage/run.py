@@ -298,6 +298,7 @@ class Run(Described):
 def draft_of(path: Path, name: str | None, type_: str | None) -> Artifact:
     """Return a draft that holds a file or a folder; NotFound where there is neither."""
     artifact = Artifact(name or path.name, type_)
+    artifact.take_draft().at_once = True
     if path.is_dir():
         artifact.add_dir(path)
     elif path.exists():

@@ -112,8 +112,12 @@ class ChunkStore:
         """Return the row id of a pack that holds each digest that is stored; a live pack is preferred."""
         wanted = list(digests)
         found = self.database.read(lambda connection: self.database.select_in(connection, _HOLDERS, wanted))
-        packs = {digest: pack for digest, pack, state in found if state in READABLE}
-        packs.update((digest, pack) for digest, pack, state in found if state == PackState.LIVE)
+        live = int(PackState.LIVE)
+        packs = {digest: pack for digest, pack, state in found if state == live}
+        if len(packs) < len(found):
+            for digest, pack, state in found:
+                if state in READABLE:
+                    packs.setdefault(digest, pack)
         return packs
 
     def copies(self, digests: Iterable[bytes]) -> list[Location]:

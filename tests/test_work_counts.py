@@ -19,6 +19,7 @@ import lineart
 from lineart.artifacts.content import Content
 from lineart.artifacts.entry import Entry
 from lineart.artifacts.manifest import Manifest, build, diff, edit
+from lineart.lineage.run import draft_of
 from lineart.settings import Settings
 from lineart.storage.backends.blocks import BlockFolder
 from lineart.storage.backends.cache import CachingBackend
@@ -205,6 +206,7 @@ def small(new_store, settle):
     for work, call in {
         "log": lambda: log(store, data),
         "log again": lambda: log(store, data),
+        "log again at once": lambda: store.log(draft_of(data, "data", "dataset")),
         "status": lambda: store.status(data),
         "fetch": lambda: store.artifact("data").download(out),
         "fetch again": lambda: store.artifact("data").download(out),
@@ -287,6 +289,7 @@ SMALL = [
     ("log again", "files opened", FOLDERS + 4, "folders are opened to be looked at safely; no file is read"),
     ("log again", "stat calls", 2 * FILES + 50, "one a file when it is found, one before the version is believed"),
     ("status", "requests", 2, "the pages of the manifest, the root first"),
+    ("log again at once", "stat calls", FILES + 50, "one a file: nobody could change one between two of one call"),
     ("status", "statements", 7, "the version is resolved and its pages are located"),
     ("status", "files opened", 5, "no file is read"),
     ("status", "stat calls", FILES + 55, "one a file"),

@@ -11,6 +11,7 @@ from lineart.artifacts.fetching import chunks_of
 from lineart.artifacts.recall import Recall
 from lineart.artifacts.stat_cache import Known, Origin, StatCache
 from lineart.artifacts.tree import walk_tree
+from lineart.lineage.run import draft_of
 from lineart.storage.errors import SourceChanged
 
 MIB = 1 << 20
@@ -115,6 +116,37 @@ def test_a_change_between_add_and_log_is_an_error_whether_it_was_known_or_not(st
     draft.add_dir(folder)
     (folder / "large").unlink()
     with pytest.raises(SourceChanged, match="large"):
+        store.log(draft)
+
+
+def test_what_one_call_adds_and_logs_is_what_it_was_when_it_was_added(store, folder):
+    known, changed = log(store, folder), draft_of(folder, "data", "dataset")
+    before = on_disk(folder)
+    (folder / "deep" / "05").write_bytes(b"changed")
+    (folder / "large").unlink()
+    again = store.log(changed)
+    assert (again.version, contents(again)) == (known.version, before)
+
+
+def test_work_that_is_done_again_looks_at_what_one_call_added(store, folder, monkeypatch):
+    log(store, folder)
+    tries = []
+
+    def insist(work):
+        tries.append(work())
+        (folder / "deep" / "05").write_bytes(b"changed")
+        tries.append(work())
+
+    monkeypatch.setattr(store.engine, "insist", insist)
+    with pytest.raises(SourceChanged, match="deep/05"):
+        store.log(draft_of(folder, "data", "dataset"))
+    assert len(tries) == 1
+
+
+def test_what_one_call_adds_and_nobody_knows_must_be_what_was_added(store, folder):
+    draft = draft_of(folder, "data", "dataset")
+    (folder / "deep" / "05").write_bytes(b"changed")
+    with pytest.raises(SourceChanged, match="deep/05"):
         store.log(draft)
 
 
