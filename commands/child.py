@@ -17,6 +17,7 @@ from typing import Self
 
 __all__ = ["run_program", "shell_code"]
 
+AT_MOST = 0.5  # seconds: a signal that comes just before a wait, or to another thread, is seen after it only
 _KEYS = (signal.SIGINT, signal.SIGQUIT)  # that a terminal sends to all of its foreground
 _OTHERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -29,6 +30,10 @@ def run_program(command: Sequence[str], environment: Mapping[str, str]) -> int:
     with _Passing() as passing:
         process = subprocess.Popen(command, env=dict(environment))
         passing.to(process)
+        waiting = threading.Thread(target=process.wait, daemon=True)
+        waiting.start()
+        while waiting.is_alive():
+            waiting.join(AT_MOST)
         return process.wait()
 
 

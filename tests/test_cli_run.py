@@ -8,11 +8,13 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 import lineart
+from lineart.commands.child import run_program
 
 ART = [sys.executable, "-m", "lineart"]
 
@@ -306,7 +308,7 @@ def test_streams_go_through(home):
 
 
 WAITS = """
-import signal, sys
+import signal, sys, time
 def told(number, frame):
     print(signal.Signals(number).name, flush=True)
     sys.exit(5)
@@ -314,7 +316,7 @@ for one in (signal.SIGTERM, signal.SIGINT):
     signal.signal(one, told)
 print("ready", flush=True)
 while True:
-    signal.pause()
+    time.sleep(0.05)  # not for ever: a signal that comes just before a sleep is seen after it only
 """
 
 
@@ -327,6 +329,23 @@ def test_a_signal_is_passed_on_and_the_program_decides(home, number):
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (5, f"{number.name}\n")
     assert (only(home).state, only(home).exit_code) == ("failed", 5)
+
+
+@pytest.mark.slow
+def test_a_signal_that_does_not_wake_who_waits_is_passed_on_all_the_same(tmp_path):
+    ready = tmp_path / "ready"
+    program = WAITS.replace("SIGINT", "SIGUSR1").replace('print("ready", flush=True)', f'open({str(ready)!r}, "x")')
+
+    def send():
+        deadline = time.monotonic() + 60
+        while not ready.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)  # as if it had come just before the waiting
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert run_program(python(program), os.environ) == 5
+    sender.join()
 
 
 @pytest.mark.slow
