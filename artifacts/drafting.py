@@ -51,7 +51,8 @@ class Drafting:
         """Add every file below a folder, at the top of the artifact or below the folder `name`.
 
         `ignore` and a file `.artignore` in the folder hold patterns as in .gitignore. Symbolic links are followed;
-        InvalidInput names one that is dangling or leads into itself. Stores, `.git` and downloads are left out.
+        InvalidInput names one that is dangling or leads into itself. Stores, `.git`, folders of
+        downloads (`artifacts/…`) and what a killed download left are left out; a folder that you downloaded to is not.
         Folders without files are not kept.
         """
         prefix = f"{name.rstrip('/')}/" if name else ""

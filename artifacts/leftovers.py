@@ -7,7 +7,7 @@ one collection are told of: whoever puts a model beside its tokenizer means to h
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,12 @@ from .status import origin_of
 
 if TYPE_CHECKING:
     from .catalog import Catalog
+    from .entry import Entry
     from .manifest import Manifest
     from .place import Place
     from .records import VersionRecord
 
-__all__ = ["Leftovers", "find_leftovers", "held_elsewhere", "manifest_before"]
+__all__ = ["Leftovers", "Staying", "held_elsewhere", "manifest_before"]
 
 MANY = 100  # versions among which the content of a file is looked for that nobody remembers
 
@@ -37,25 +38,69 @@ class Leftovers:
     count: int
 
 
-def find_leftovers(catalog: Catalog, version: VersionRecord, place: Place, prefix: str | None) -> Leftovers | None:
-    """Return what will stay at a place of the version that was put there last, as a whole; None where nothing does.
+class Staying:
+    """Files of the version that a place was last, as a whole, which another that is put there does not have.
 
-    With a prefix, only what is below it counts. Ask before anything is put there. Nothing is told of a version whose
-    content cannot be known any more.
+    Where all its files are remembered they are counted while the other's entries pass by, and none of its pages is
+    read; where they are not, both manifests are compared.
     """
-    other = None if place.fresh else _last(catalog, place)
-    same = other is not None and (other.project, other.collection) == (version.project, version.collection)
-    if other is None or not same or other.digest == version.digest:
-        return None
-    wanted, before = (_manifest(catalog, one.digest) for one in (version, other))
-    count = 0
-    try:
+
+    def __init__(self, catalog: Catalog, place: Place, prefix: str | None, other: VersionRecord, digest: bytes) -> None:
+        self._catalog = catalog
+        self._place = place
+        self._prefix = prefix
+        self._other = other
+        self._digest = digest  # of the manifest that is put there
+        remembered = place.remembered
+        known = None if remembered is None else remembered.paths(other.digest, other.file_count)
+        self._known = None if known is None else sorted(path for path in known if _is_below(path, prefix))
+        self._gone: list[str] = []
+
+    @classmethod
+    def find(cls, catalog: Catalog, version: VersionRecord, place: Place, prefix: str | None) -> Staying | None:
+        """Return what there may be to tell when a version is put at a place; with a prefix only of what is below it."""
+        other = None if place.fresh else _last(catalog, place)
+        same = other is not None and (other.project, other.collection) == (version.project, version.collection)
+        if other is None or not same or other.digest == version.digest:
+            return None
+        return cls(catalog, place, prefix, other, version.digest)
+
+    def passing(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Pass on the entries that are put there, in the order of their paths."""
+        if self._known is None:
+            yield from entries
+            return
+        known = iter(self._known)
+        path = next(known, None)
+        for entry in entries:
+            while path is not None and path < entry.path:
+                self._gone.append(path)
+                path = next(known, None)
+            if path == entry.path:
+                path = next(known, None)
+            yield entry
+        if path is not None:
+            self._gone += [path, *known]
+
+    def count(self) -> Leftovers | None:
+        """Return what stays, after all entries passed by, and before anything is put there; None where nothing does.
+
+        Nothing is told of a version whose content cannot be known any more.
+        """
+        try:
+            count = sum(self._place.find(path) is not None for path in self._paths())
+        except IntegrityError:
+            return None
+        return Leftovers(self._other, count) if count else None
+
+    def _paths(self) -> Iterator[str]:
+        if self._known is not None:
+            yield from self._gone
+            return
+        before, wanted = (_manifest(self._catalog, one) for one in (self._other.digest, self._digest))
         for change in diff(before, wanted):
-            if change.new is None and _is_below(change.path, prefix) and place.find(change.path) is not None:
-                count += 1
-    except IntegrityError:
-        return None
-    return Leftovers(other, count) if count else None
+            if change.new is None and _is_below(change.path, self._prefix):
+                yield change.path
 
 
 def held_elsewhere(catalog: Catalog, version: VersionRecord, place: Place) -> Iterator[Manifest]:

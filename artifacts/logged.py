@@ -1,37 +1,27 @@
 """What can be done with a logged version: put its files somewhere, check them, compare it with another.
 
-Knows content, places and records; must not know drafts or runs.
+Knows content and records, and who puts files into folders; must not know drafts or runs.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import os
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..storage.digest import Digest
-from ..storage.errors import Conflict, NotFound, VerifyError
+from ..storage.errors import VerifyError
 from .content import Content
-from .download import Report, compare, platform_here, require_writable, sparing
-from .linking import COPIES, check_link, placing
-from .locks import locked
+from .download import Report, compare
 from .manifest import diff, renames
-from .outside import Gathering
-from .overwriting import require_unchanged, some_of, sparing_way, sparing_work
-from .place import Place, is_store
-from .refusal import refusal
-from .remembered import Remembered
+from .overwriting import some_of
 from .sightings import Sightings
 from .source import ExternalSource, StoredSource
-from .stat_cache import Origin, StatCache
-from .tree import CHECKOUT, DOWNLOADS
+from .stat_cache import StatCache
+from .tree import CHECKOUT
 
 if TYPE_CHECKING:
     import networkx
@@ -39,14 +29,13 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .entry import Entry
     from .leftovers import Leftovers
-    from .linking import Link, Placing
+    from .linking import Link
     from .manifest import Change, Rename
+    from .putting import Putting
     from .records import VersionRecord
     from .upload import Progress
 
 __all__ = ["Difference", "Home", "LoggedEntry", "LoggedVersion", "require_bytes"]
-
-WORTH = 1 << 20  # bytes of a file that is put somewhere alone: from there on it is remembered
 
 
 class Home(Protocol):
@@ -85,6 +74,11 @@ class Difference:
     renamed: list[Rename]
     metadata: dict[str, tuple[Any, Any]]
 
+    def __repr__(self) -> str:
+        paths = {"added": len(self.added), "removed": len(self.removed), "changed": len(self.changed)}
+        counts = {**paths, "renamed": len(self.renamed), "of metadata": len(self.metadata)}
+        return f"<Difference: {', '.join(f'{number:,} {what}' for what, number in counts.items() if number) or 'none'}>"
+
     def __bool__(self) -> bool:
         """Whether anything differs."""
         return bool(self.added or self.removed or self.changed or self.renamed or self.metadata)
@@ -106,7 +100,7 @@ class LoggedVersion:
 
     def require_bytes(self) -> None:
         """Raise NotFound where the version is deleted, and say whether it can be brought back."""
-        require_bytes(self.record)
+        require_bytes(self.record, self.home.catalog)
 
     def hold(self, entry: Entry) -> LoggedEntry:
         """Return one of its entries as what users hold."""
@@ -129,14 +123,7 @@ class LoggedVersion:
 
         `tell` is told if files of the version stay that the folder was before.
         """
-        with self._place(root, link, whole=not prefix) as (place, folder, way):
-            if link in COPIES and prefix is None and self._is_whole(place):
-                return folder
-            if self._require_writable(place, prefix, way, overwrite=overwrite):
-                place.make_way(entry.path for entry in self.content.walk(prefix))
-            left = None if tell is None else self._left(place, prefix)
-            self._fetch(place, way, prefix)
-            self._settle(place, entire=not prefix)
+        folder, left = self._putting().download(root, prefix, link, overwrite=overwrite, tells=tell is not None)
         if tell is not None and left is not None:
             tell(left)
         return folder
@@ -146,28 +133,7 @@ class LoggedVersion:
 
         Raises Conflict, unless `force`, for a folder that is neither empty nor an earlier checkout.
         """
-        from .leftovers import manifest_before
-
-        with self._place(root, link, whole=True) as (place, folder, way):
-            own = place.find(CHECKOUT)
-            is_own = own is not None and stat.S_ISREG(own.st_mode)
-            if not place.fresh and not force and not is_own:
-                _require_empty(folder)
-            if next(self.content.manifest.walk(CHECKOUT), None) is not None:
-                raise Conflict(f"{self.record.ref} holds a file named {CHECKOUT}; download it instead")
-            self._require_writable(place, None, way, overwrite=overwrite, clears=True)
-            wanted = {entry.path for entry in self.content.walk()} if not place.fresh else set()
-            strays = place.strays({*wanted, CHECKOUT}) if not place.fresh else []
-            if not overwrite:
-                require_unchanged(strays, place, lambda: manifest_before(self.home.catalog, place))
-            mark = json.dumps({"ref": self.record.ref, "digest": self.record.digest.hex()}) + "\n"
-            # First, so that the folder of a checkout that is interrupted is known as its own by the next.
-            place.write(CHECKOUT, (mark.encode(),), executable=False)
-            place.make_way(wanted)
-            self._fetch(place, way, None)
-            place.clear(strays)
-            self._settle(place, entire=True)
-        return folder
+        return self._putting().checkout(root, link, force=force, overwrite=overwrite)
 
     def verify(self, root: Path | None) -> Path:
         """Check a folder's files against this version; VerifyError carries the report.
@@ -200,74 +166,10 @@ class LoggedVersion:
             },
         )
 
-    @contextmanager
-    def _place(self, root: Path | None, link: Link, *, whole: bool) -> Iterator[tuple[Place, Path, Placing]]:
-        check_link(link)
-        self.require_bytes()
-        folder = root if root is not None else self.default_root()
-        real = Path(os.path.realpath(folder))  # a link that leads to itself is for the place to refuse
-        if any(is_store(os.fspath(one)) for one in (real, *real.parents)):
-            raise Conflict(f"{folder} is in a store of Lineart, where nothing else may be; choose another folder")
-        if root is None:
-            self._mark_downloads(folder)
-        with locked(folder), Place(folder) as place, placing(link, self.home.cache, place) as way:
-            place.remembered = Remembered(StatCache.below(self.home.cache), folder, 0 if whole else WORTH)
-            yield place, folder, way
+    def _putting(self) -> Putting:
+        from .putting import Putting
 
-    def _is_whole(self, place: Place) -> bool:
-        """Whether all files are at a place as they were left there; asks nothing but the disk."""
-        remembered = place.remembered
-        return remembered is not None and remembered.is_whole(self.record.digest, self.record.file_count)
-
-    def _settle(self, place: Place, *, entire: bool) -> None:
-        """Let what was put at a place appear, and remember it."""
-        assert place.remembered is not None
-        place.remembered.wait()
-        place.settle()
-        store_id = self.home.catalog.engine.marker.store_id
-        origin = Origin(store_id, self.record.ref, self.record.digest)
-        place.remembered.save(origin, count=self.record.file_count if entire else None)
-
-    def _mark_downloads(self, folder: Path) -> None:
-        """Say that the folders above the default one hold downloads; refuses a link that nobody asked to follow."""
-        here = self.home.downloads
-        for part in folder.relative_to(here).parts:
-            here /= part
-            if here.is_symlink():
-                raise Conflict(f"{here} is a symbolic link; nothing is written through it: name the folder you want")
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):
-                (folder.parent / DOWNLOADS).touch(exist_ok=False)
-        except OSError as error:
-            raise refusal(folder, error) from error
-
-    def _require_writable(
-        self, place: Place, prefix: str | None, way: Placing, *, overwrite: bool, clears: bool = False
-    ) -> bool:
-        """Decide, before anything is written, that nothing is lost; whether way is to be made for files first."""
-        from .leftovers import held_elsewhere
-
-        wanted, others = self.content.manifest, partial(held_elsewhere, self.home.catalog, self.record, place)
-        entries = sparing(self.content.walk(prefix), place, way.stands)
-        in_the_way: list[str] = []
-        if not place.fresh and not overwrite:
-            entries = sparing_work(entries, place, wanted, others)
-        if not place.fresh and not clears:
-            entries = sparing_way(entries, place, wanted, others, in_the_way)
-        require_writable(entries, platform_here(), os.path.abspath(place.root))
-        return bool(in_the_way)
-
-    def _left(self, place: Place, prefix: str | None) -> Leftovers | None:
-        from .leftovers import find_leftovers
-
-        return find_leftovers(self.home.catalog, self.record, place, prefix)
-
-    def _fetch(self, place: Place, way: Placing, prefix: str | None) -> None:
-        progress = self.home.progress(f"get {self.record.name}")
-        with Gathering(place, progress) as gathering:
-            way.fetch(gathering.apart(self.content.walk(prefix)), self.content.chunks, progress)
-            gathering.finish()
+        return Putting(self.record, self.content, self.home, self.default_root())
 
 
 class LoggedEntry:
@@ -311,24 +213,12 @@ class LoggedEntry:
         return self._logged.content.read(self.path)
 
 
-def require_bytes(version: VersionRecord) -> None:
-    """Raise NotFound where a version is deleted: its bytes may go at any collection after its grace."""
-    if version.state == "deleted":
-        raise NotFound(f"{version.ref} is deleted; `art restore {version.ref}` brings it back")
-    if version.state == "purged":
-        raise NotFound(f"{version.ref} was deleted and its bytes are gone; its history is still there")
+def require_bytes(version: VersionRecord, catalog: Catalog) -> None:
+    """Raise NotFound where a version is deleted, which says by whom: its bytes may go at any time after its grace."""
+    if version.state != "live":
+        from .gone import absent_bytes
 
-
-def _require_empty(folder: Path) -> None:
-    try:
-        found = sorted(os.listdir(folder))
-    except OSError as error:
-        raise refusal(folder, error) from error
-    if found:
-        raise Conflict(
-            f"{folder} holds files that no checkout put there ({some_of(found)}); choose another folder; "
-            "--force (force=True) removes them"
-        )
+        raise catalog.engine.database.read(lambda connection: absent_bytes(connection, version))
 
 
 def _files_below(folder: Path) -> Iterator[str]:

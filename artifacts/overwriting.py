@@ -11,8 +11,11 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from ..storage.errors import Conflict, IntegrityError, InvalidInput, SourceChanged
+from .agreed import has_own_name
+from .brought import are_brought, can_be_brought
 from .download import digest_at, has_content
 from .entry import Entry, shown
 from .manifest import Manifest, diff
@@ -20,7 +23,12 @@ from .place import Place
 from .shared import is_sealed, leads_to
 from .source import digest_of, file_source
 
-__all__ = ["require_unchanged", "some_of", "sparing_way", "sparing_work"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .agreed import Agreed
+
+__all__ = ["require_agreed", "require_unchanged", "some_of", "sparing_way", "sparing_work"]
 
 SHOWN = 3  # files that a message names
 HELD = Callable[[], Iterable[Manifest]]  # versions that may hold a file, the likeliest first
@@ -36,20 +44,35 @@ def some_of(paths: list[str]) -> str:
     return ", ".join(map(shown, paths[:SHOWN])) + more
 
 
-def sparing_work(entries: Iterable[Entry], place: Place, wanted: Manifest, others: HELD) -> Iterator[Entry]:
+def sparing_work(
+    entries: Iterable[Entry], place: Place, wanted: Manifest, others: HELD, agreed: Agreed
+) -> Iterator[Entry]:
     """Pass entries on; Conflict behind the last of them where a file in their place is nobody's but its owner's.
 
     `wanted` is the manifest that the entries are of. A file that is known costs one look at its state, one that is not
-    is read.
+    is read. What may be replaced is `agreed` upon as it is.
     """
     doubtful: dict[str, int] = {}  # sizes by path; of what is no file, -1
+    outside: dict[str, Entry] = {}  # of those, what only another place knows
+    remembered = place.remembered
     for entry in entries:
         yield entry  # first, for its name may be one that the disk cannot even be asked about
-        size = _doubtful(entry, place)
+        found = place.find(entry.path)
+        if found is None or stat.S_ISDIR(found.st_mode):  # a folder is never replaced by a file, or cleared on purpose
+            continue
+        if remembered is not None and has_own_name(found) and remembered.is_known(entry.path, found):
+            continue  # what hardly ever costs anything: such a file needs no note
+        size = _doubtful(entry, found, place)
+        agreed.note(entry.path, found)
         if size is not None:
             doubtful[entry.path] = size
+            if can_be_brought(entry, size, place):
+                outside[entry.path] = entry
     if doubtful:
         _forget_held(doubtful, place, wanted, others, _digest_in_place)
+    if doubtful and doubtful.keys() <= outside.keys():  # else nothing is put there anyway
+        for path in are_brought([(outside[path], size) for path, size in doubtful.items()], place):
+            del doubtful[path]
     if doubtful:
         many = len(doubtful) > 1
         what = f"{len(doubtful):,} files that were" if many else "a file that was"
@@ -92,10 +115,12 @@ def sparing_way(
             )
 
 
-def require_unchanged(strays: Iterable[str], place: Place, before: Callable[[], Manifest | None]) -> None:
+def require_unchanged(
+    strays: Iterable[str], place: Place, before: Callable[[], Manifest | None], agreed: Agreed
+) -> None:
     """Raise Conflict where files that are to be cleared away were put there and changed since.
 
-    What nobody remembers is read, and compared with what the place was `before`.
+    What nobody remembers is read, and compared with what the place was `before`. What may go is `agreed` upon as it is.
     """
     remembered = place.remembered
     if remembered is None:
@@ -105,6 +130,7 @@ def require_unchanged(strays: Iterable[str], place: Place, before: Callable[[], 
     for path in strays:
         with suppress(FileNotFoundError, NotADirectoryError):  # gone meanwhile
             found = os.lstat(place.root / path)
+            agreed.note(path, found)
             if stat.S_ISLNK(found.st_mode):
                 target = os.readlink(place.root / path)
                 is_changed = _shared_digest(target) is not None and not _is_untouched(target)
@@ -130,11 +156,21 @@ def require_unchanged(strays: Iterable[str], place: Place, before: Callable[[], 
         )
 
 
-def _doubtful(entry: Entry, place: Place) -> int | None:
+def require_agreed(agreed: Agreed | None, root: Path, what: str) -> None:
+    """Raise Conflict where files were left because they changed meanwhile; `what` says what was done."""
+    if agreed is None or not agreed.left:
+        return
+    many = len(agreed.left) > 1
+    raise Conflict(
+        f"{root} holds {f'{len(agreed.left):,} files that were' if many else 'a file that was'} changed or put there "
+        f"during the work: {some_of(sorted(agreed.left))}; {'they were' if many else 'it was'} left as "
+        f"{'they are' if many else 'it is'}, {what}: --force (overwrite=True) replaces {'them' if many else 'it'}, or "
+        "choose another folder"
+    )
+
+
+def _doubtful(entry: Entry, found: os.stat_result, place: Place) -> int | None:
     """Return the size of a file that may be somebody's work; None where nothing would be lost."""
-    found = place.find(entry.path)
-    if found is None or stat.S_ISDIR(found.st_mode):  # a folder is never replaced by a file, or cleared on purpose
-        return None
     if stat.S_ISLNK(found.st_mode):
         target = place.target(entry.path)
         return -1 if target is not None and not _is_untouched(target) else None

@@ -22,11 +22,14 @@ from ..storage.errors import Conflict, LineartError
 from ..storage.layout import MARKER
 from .folders import Folders
 from .refusal import refusal
+from .unfinished import Sign, sweep
 
 if TYPE_CHECKING:
+    from .agreed import Agreed
+    from .locks import Claim
     from .remembered import Remembered
 
-__all__ = ["Place", "beside", "is_store"]
+__all__ = ["Place", "aside_of", "beside", "is_store"]
 
 Data = bytes | memoryview
 _NO_LINK = {errno.ENOENT, errno.ENOTDIR, errno.EINVAL}
@@ -39,31 +42,40 @@ class Place:
 
     A root that does not exist is built aside as a whole and renamed once by `settle`; into one that exists each file
     comes under a temporary name and is renamed. Use it as a context manager: what was not settled is removed.
-    Safe from many threads. What the disk refuses is a Conflict or an InvalidInput that names the root.
+    Safe from many threads. What the disk refuses is a Conflict or an InvalidInput that names the root. What an earlier
+    one left there that was killed is removed; `claim` is the right to the root, which tells the next one in its turn.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, claim: Claim | None = None) -> None:
         self.root = root
         self.remembered: Remembered | None = None  # what is known of the files there, for who puts them there
+        self.agreed: Agreed | None = None  # which files there may be replaced; None if all
+        mark = uuid.uuid4().hex[:16]
         try:
             self.fresh = not _is_there(root)
-            self._aside = beside(root, uuid.uuid4().hex[:8]) if self.fresh else root
+            self._aside = aside_of(root, mark) if self.fresh else root
             if self.fresh:
+                if claim is not None:
+                    claim.note(mark)
                 self._aside.mkdir(parents=True)
             elif not root.is_dir():
                 raise Conflict(_no_folder(root))
-            self._base = os.fspath(self._aside)
-            self._folders = Folders(self._base, os.fspath(root))
+            self.base = os.fspath(self._aside)
+            if not self.fresh:
+                sweep(self.base)
+            self.folders = Folders(self.base, os.fspath(root))
         except OSError as error:
             raise refusal(root, error) from error
-        self._prefix = f".lineart-{uuid.uuid4().hex[:16]}-"  # of temporary names
+        self._prefix = f".lineart-{mark}-"  # of temporary names
         self._numbers = itertools.count()
+        self._sign = Sign(mark, self.folders)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._folders.close()
+        self._sign.close()
+        self.folders.close()
         if self.fresh and self._aside != self.root:
             shutil.rmtree(self._aside, ignore_errors=True)
 
@@ -73,7 +85,7 @@ class Place:
         Into a folder that was there, the files have been put already: Conflict where a part of it has been moved since.
         """
         if not self.fresh:
-            self._folders.require_unmoved()
+            self.folders.require_unmoved()
             return
         try:
             os.rename(self._aside, self.root)
@@ -91,7 +103,7 @@ class Place:
             return None
         folder, _, name = path.rpartition("/")
         try:
-            with self._folders.hold(folder, make=False) as where:
+            with self.folders.hold(folder, make=False) as where:
                 return os.lstat(name, dir_fd=where)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -104,7 +116,7 @@ class Place:
             return None
         folder, _, name = path.rpartition("/")
         try:
-            with self._folders.hold(folder, make=False) as where:
+            with self.folders.hold(folder, make=False) as where:
                 return os.readlink(name, dir_fd=where)
         except OSError as error:
             if error.errno in _NO_LINK:
@@ -117,7 +129,7 @@ class Place:
             return None
         folder, _, name = path.rpartition("/")
         try:
-            with self._folders.hold(folder, make=False) as where:
+            with self.folders.hold(folder, make=False) as where:
                 found = os.lstat(name, dir_fd=where)  # first, for the opening of a device may do something
                 if not stat.S_ISREG(found.st_mode) or found.st_size != size:
                     return None
@@ -132,13 +144,13 @@ class Place:
     def write(self, path: str, parts: Iterable[Data], *, executable: bool) -> os.stat_result | None:
         """Write one file whole; it appears under its name only when every part was written.
 
-        Returns what it is then; None where somebody has laid hands on it already.
+        Returns what it is then; None where somebody has laid hands on it already, or on what it was to replace.
         """
         folder, _, name = path.rpartition("/")
-        first = name if self.fresh else f"{self._prefix}{next(self._numbers):x}"
+        first = name if self.fresh else self._temporary(folder)
         reading = False  # then an OSError is not of this disk
         try:
-            with self._folders.hold(folder, make=True) as where:
+            with self.folders.hold(folder, make=True) as where:
                 number = os.open(first, _WRITE, 0o777 if executable else 0o666, dir_fd=where)
                 try:
                     try:
@@ -153,7 +165,8 @@ class Place:
                         os.close(number)
                     if self.fresh:
                         return written
-                    os.replace(first, name, src_dir_fd=where, dst_dir_fd=where)
+                    if not self._appear(first, path, where):
+                        return None
                     found = os.lstat(name, dir_fd=where)  # a rename is a change of its inode
                     return found if _unwritten(written, found) else None
                 except BaseException:
@@ -179,7 +192,7 @@ class Place:
         for folder, some in groupby(files, _folder_of):
             path, skip = folder, len(folder) + 1 if folder else 0
             try:
-                with self._folders.hold(folder, make=True) as where:
+                with self.folders.hold(folder, make=True) as where:
                     for path, data, executable in some:
                         number = os.open(path[skip:], _WRITE, 0o777 if executable else 0o666, dir_fd=where)
                         try:
@@ -194,13 +207,13 @@ class Place:
     def put(self, path: str, make: Callable[[str, int], None]) -> None:
         """Let `make(name, folder)` make a file or a link in the folder of a descriptor; it appears as by `write`."""
         folder, _, name = path.rpartition("/")
-        first = name if self.fresh else f"{self._prefix}{next(self._numbers):x}"
+        first = name if self.fresh else self._temporary(folder)
         try:
-            with self._folders.hold(folder, make=True) as where:
+            with self.folders.hold(folder, make=True) as where:
                 try:
                     make(first, where)
                     if not self.fresh:
-                        os.replace(first, name, src_dir_fd=where, dst_dir_fd=where)
+                        self._appear(first, path, where)
                 except BaseException:
                     with suppress(OSError):  # the first failure is the one to be told
                         os.unlink(first, dir_fd=where)
@@ -212,77 +225,29 @@ class Place:
 
     def try_out(self, make: Callable[[str, int], None]) -> None:
         """Let `make` do in the root what it would do in `put`, and remove what it made; its OSErrors pass."""
-        with self._folders.hold("", make=False) as where:
-            name = f"{self._prefix}{next(self._numbers):x}"
+        with self.folders.hold("", make=False) as where:
+            name = self._temporary("")
             try:
                 make(name, where)
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=where)
 
-    def make_way(self, paths: Iterable[str]) -> None:
-        """Remove what stands in the way of files: a file or a link at a folder's place, a folder at a file's."""
-        wanted = list(paths)
-        folders: set[str] = set()
-        for path in wanted:
-            folder = path.rpartition("/")[0]
-            while folder and folder not in folders:
-                folders.add(folder)
-                folder = folder.rpartition("/")[0]
-        for folder in sorted(folders):  # from above to below, so that no link is looked through
-            found = self.find(folder)
-            if found is not None and not stat.S_ISDIR(found.st_mode):
-                self._remove(folder)
-        for path in wanted:
-            found = self.find(path)
-            if found is not None and stat.S_ISDIR(found.st_mode):
-                self._remove(path, whole=True)
+    def _appear(self, first: str, path: str, where: int) -> bool:
+        """Give a finished file its name; False where what is there may not be replaced."""
+        name = path.rpartition("/")[2]
+        if self.agreed is not None:
+            with suppress(FileNotFoundError):
+                if not self.agreed.allows(path, os.lstat(name, dir_fd=where)):
+                    os.unlink(first, dir_fd=where)
+                    return False
+        os.replace(first, name, src_dir_fd=where, dst_dir_fd=where)
+        return True
 
-    def strays(self, paths: set[str]) -> list[str]:
-        """Return every file and link that is not among `paths`.
-
-        Raises Conflict for a folder that holds a store or a git repository: whoever asks for it to be cleared errs.
-        """
-        found: list[str] = []
-        for folder, folders, files in os.walk(self._base, onerror=self.refuse):
-            prefix = os.path.relpath(folder, self._base).replace(os.sep, "/") + "/"
-            prefix = "" if prefix == "./" else prefix
-            is_git = ".git" in folders or (".git" in files and prefix + ".git" not in paths)  # a file in a worktree
-            if is_git or is_store(folder):
-                what = "a store of Lineart" if is_store(folder) else "a git repository"
-                raise Conflict(f"{folder} is {what}, which would be cleared away; choose another folder")
-            links = [one for one in folders if os.path.islink(f"{folder}/{one}")]
-            found.extend(prefix + name for name in (*files, *links) if prefix + name not in paths)
-        return found
-
-    def clear(self, strays: Iterable[str]) -> None:
-        """Remove files and links, and every folder that is empty then; the last thing before `settle`."""
-        self._folders.require_unmoved()
-        for path in strays:
-            found = self.find(path)
-            if found is not None and not stat.S_ISDIR(found.st_mode):  # a folder has taken its place meanwhile
-                self._remove(path)
-        try:
-            for _, folders, _, where in os.fwalk(self._base, topdown=False):
-                for name in folders:
-                    with suppress(FileNotFoundError, NotADirectoryError):  # a link
-                        _remove_empty(name, where)
-            self._folders.forget()
-        except OSError as error:
-            raise refusal(self.root, error) from error
-
-    def _remove(self, path: str, *, whole: bool = False) -> None:
-        folder, _, name = path.rpartition("/")
-        try:
-            with self._folders.hold(folder, make=False) as where:
-                if whole:
-                    shutil.rmtree(name, dir_fd=where)
-                else:
-                    os.unlink(name, dir_fd=where)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise refusal(self.root, error, path) from error
+    def _temporary(self, folder: str) -> str:
+        """Return a name for a file in a folder that is not finished."""
+        self._sign.note(folder)
+        return f"{self._prefix}{next(self._numbers):x}"
 
     def _folder_there(self, path: str) -> Conflict:
         return Conflict(f"{self.root}/{path} is a folder where a file is to be; move it away or choose another folder")
@@ -308,14 +273,6 @@ def _write_all(number: int, data: Data) -> None:
             rest = rest[os.write(number, rest) :]
 
 
-def _remove_empty(name: str, where: int) -> None:
-    try:
-        os.rmdir(name, dir_fd=where)
-    except OSError as error:
-        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-            raise
-
-
 def _is_there(path: Path) -> bool:
     """Whether a name is taken; a disk that does not say is an OSError."""
     try:
@@ -336,6 +293,11 @@ def _no_folder(root: Path) -> str:
 def is_store(folder: str) -> bool:
     """Whether a folder is a store on a local disk."""
     return os.path.isfile(f"{folder}/{MARKER}") and os.path.isdir(f"{folder}/journal")
+
+
+def aside_of(root: Path, mark: str) -> Path:
+    """Return where a folder is built that does not exist yet."""
+    return beside(root, mark[:8])
 
 
 def beside(root: Path, suffix: str) -> Path:

@@ -53,6 +53,16 @@ class Remembered:
         """The version that the folder was last, as a whole."""
         return self._before.origin
 
+    def paths(self, digest: bytes, count: int) -> list[str] | None:
+        """Return the paths of the version that the folder was last, in no order; None unless all are remembered.
+
+        As many rows as it has files are its own: others are kept only beside all of these (see `save`).
+        """
+        origin = self._before.origin
+        if origin is None or origin.digest != digest or len(self._before) != count:
+            return None
+        return [path[len(self._head) :] for path in self._before.rows]
+
     def is_whole(self, digest: bytes, count: int) -> bool:
         """Whether all files of a version, given by its manifest's digest, are there as they were left."""
         origin = self._before.origin
@@ -95,14 +105,17 @@ class Remembered:
         self._learned[path] = row
         return True
 
-    def learn(self, entry: Entry, found: os.stat_result, known_at: int | None = None) -> None:
-        """Note what a file holds that was read at a time of `clock()`, or, without one, was written just now."""
+    def learn(self, entry: Entry, found: os.stat_result, known_at: int | None = None, *, placed: bool = False) -> None:
+        """Note what a file holds that was read at a time of `clock()`, or, without one, was written just now.
+
+        One that was read is as good as `placed` here where it is known that nobody has only this copy.
+        """
         if self._cache.off or entry.size < self._least or len(self._learned) + len(self._written) >= MOST:
             return
         if known_at is None:
             self._written.append((entry, found))
         else:
-            self._learned.update((row[0].path, row) for row in self._rows([(entry, found)], known_at, placed=False))
+            self._learned.update((row[0].path, row) for row in self._rows([(entry, found)], known_at, placed=placed))
 
     def wait(self) -> None:
         """Wait until the clock has moved on since the last file was written; the last thing before all appear."""

@@ -28,7 +28,10 @@ CHECKOUT = ".lineart-checkout"  # marks the root of a checkout
 _SKIPPED = frozenset({".git", ".lineart", CHECKOUT})  # `.git` is a file in a worktree
 MANY = 100_000  # of one folder, held at once: some 30 MiB
 _name_of = attrgetter("name")
-_UNFINISHED = re.compile(r"\.lineart-[0-9a-f]{16}-[0-9a-f]+")  # what a download left that was killed
+# What a download left that was killed: within the folder that it put files into, and beside the one that it built.
+_UNFINISHED = re.compile(
+    r"\.lineart-(?:[0-9a-f]{16}-[0-9a-f]+|unfinished)|\..+\.lineart-(?:[0-9a-f]{8}|lock)", re.DOTALL
+)
 
 
 def walk_tree(root: str, ignore: Iterable[str] = (), many: int = MANY) -> Iterator[tuple[str, FileSource]]:
@@ -104,7 +107,7 @@ def _kept(
         path = prefix + name
         if name in _SKIPPED or (not prefix and name == DOWNLOADS):
             continue
-        if name.startswith(".lineart-") and _UNFINISHED.fullmatch(name):
+        if name[0] == "." and _UNFINISHED.fullmatch(name):
             continue
         is_folder = _is_folder(one)
         if ignored is None or not ignored(path + "/" if is_folder else path):

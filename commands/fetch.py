@@ -93,7 +93,7 @@ def get(
     with call.open() as store:
         version = call.resolve(store, meant)
         run = call.joined(store)
-        require_bytes(version)
+        require_bytes(version, store.catalog)
         if run is not None:  # what it fetches, its run has used
             version = store.ledger.use(run, replace(meant, path=None), store.project)
         count, size = version.file_count, version.size

@@ -108,11 +108,25 @@ def test_another_collection_beside_it_is_meant_so(art):
     assert art("get", "tokenizer", "out") == (0, "out\n", "")
 
 
-def test_nothing_is_told_of_a_version_whose_content_is_gone(art):
-    art("get", "model:v0", "out")
+@pytest.mark.parametrize("remembered", [True, False])
+def test_of_a_version_whose_content_is_gone_is_told_what_is_remembered(art, monkeypatch, tmp_path, remembered):
+    art("get", "model:v0", "out", "--checkout")
     art("rm", "model:v0", "--yes")
     art("gc", "--yes", "--grace", "0")
-    assert art("get", "model:v1", "out") == (0, "out\n", "")
+    if not remembered:
+        monkeypatch.setenv("LINEART_CACHE_DIR", str(tmp_path / "other"))
+        Path("out/w").unlink()  # nobody could tell whose it is
+    code, out, err = art("get", "model:v1", "out")
+    assert (code, out) == (0, "out\n")
+    assert err.startswith("art: 2 files of default/model:v0 stay in out") if remembered else err == ""
+
+
+def test_what_a_download_had_begun_that_was_killed_goes_with_the_next(art):
+    art("get", "model:v0", "out")
+    Path("out/.lineart-unfinished").write_bytes(b"0123456789abcdef elsewhere\n\0")
+    Path("out/.lineart-0123456789abcdef-0").write_bytes(b"half")
+    assert art("get", "model:v0", "out") == (0, "out\n", "")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["notes", "vocab", "w"]
 
 
 def test_in_code_a_warning_says_what_stays(art, tmp_path):

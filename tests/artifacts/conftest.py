@@ -98,11 +98,11 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MemoryBackend
 
 @pytest.fixture
 def new_store(tmp_path: Path, blank: tuple[Path, MemoryBackend]) -> Iterator[Callable[..., Store]]:
-    """A function that makes a store, over SQLite, with its downloads below tmp_path."""
+    """A function that makes a store, over SQLite, with its downloads below tmp_path; one with a `cache` remembers."""
     opened: list[Store] = []
     numbers = itertools.count()
 
-    def make(backend: MemoryBackend | None = None) -> Store:
+    def make(backend: MemoryBackend | None = None, cache: Path | None = None) -> Store:
         number = next(numbers)
         backend = MemoryBackend(f"memory-{number}") if backend is None else backend
         for info in blank[1].list(""):
@@ -111,7 +111,7 @@ def new_store(tmp_path: Path, blank: tuple[Path, MemoryBackend]) -> Iterator[Cal
         shutil.copyfile(blank[0], path)
         url = f"sqlite:///{path}"
         engine = Engine.open(backend, url, actor="ana@here", folds=FOLDS)
-        opened.append(Store(engine, Settings(backend.url, url, "p", tmp_path / "artifacts")))
+        opened.append(Store(engine, Settings(backend.url, url, "p", tmp_path / "artifacts", cache=cache)))
         return opened[-1]
 
     yield make
@@ -123,6 +123,12 @@ def new_store(tmp_path: Path, blank: tuple[Path, MemoryBackend]) -> Iterator[Cal
 def store(new_store: Callable[..., Store]) -> Store:
     """An empty store in memory, with SQLite."""
     return new_store()
+
+
+@pytest.fixture
+def remembering(new_store: Callable[..., Store], tmp_path: Path) -> Callable[..., Store]:
+    """A function that makes a store over a backend that remembers, below tmp_path / "cache", what is in folders."""
+    return lambda backend=None: new_store(backend, tmp_path / "cache")
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import threading
+from types import SimpleNamespace
 
 import pytest
 from blake3 import blake3
 
 import lineart
-from lineart.artifacts.stat_cache import StatCache
+from lineart.artifacts import agreed
 from lineart.storage.errors import Conflict
 
 MIB = 1 << 20
@@ -16,11 +18,8 @@ OTHER = {**FILES, "a": b"other", "deep/b": b"another", "large": blake3(b"other")
 
 
 @pytest.fixture
-def store(new_store, tmp_path):
-    made = new_store()
-    made.cache = tmp_path / "cache"
-    made.stat_cache = StatCache.below(made.cache)
-    return made
+def store(remembering):
+    return remembering()
 
 
 @pytest.fixture
@@ -392,3 +391,137 @@ def test_what_is_not_known_is_read_once(old, tmp_path, monkeypatch, settle):
     monkeypatch.setattr(os, "read", lambda number, size: read.append(len(data := real(number, size))) or data)
     old.download(folder, "large", overwrite=False)
     assert sum(read) < 1.5 * len(FILES["large"])
+
+
+# What is changed between the decision and the work
+
+
+@pytest.fixture
+def meanwhile(hooked, remembering, make):
+    """A function that puts a version over what is there, and does something in the middle of it."""
+    store = remembering(hooked)
+    versions = [store.log(make(files=files)) for files in (FILES, OTHER, {"x": b"1", "a": b"1"})]
+
+    def put(number, folder, work, *, way="download", **options):
+        todo, one = [work], threading.Lock()
+
+        def act(key, data):
+            with one:  # so that no content comes before it is done
+                if key.startswith("packs/") and todo:
+                    todo.pop()()
+            return data
+
+        version = store.artifact(versions[number].ref)
+        hooked.on_get = act
+        try:
+            return getattr(version, way)(folder, **{"overwrite": False, **options})
+        finally:
+            hooked.on_get = None
+            assert todo == []
+
+    put.versions = versions
+    put.store = store
+    return put
+
+
+@pytest.mark.parametrize(
+    ("path", "remembered", "link"),
+    [
+        ("a", True, "copy"),
+        ("a", False, "copy"),
+        ("large", True, "copy"),
+        ("a", True, "hardlink"),
+        ("a", False, "symlink"),
+    ],
+)
+def test_a_file_that_is_edited_during_the_download_is_left_and_named(meanwhile, tmp_path, path, remembered, link):
+    folder = meanwhile.versions[0].download(tmp_path / "out")
+    if not remembered:
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    with pytest.raises(Conflict, match=rf"changed or put there .*: '{path}'; .* left .* all others .*--force"):
+        meanwhile(1, folder, lambda: (folder / path).write_bytes(b"my work"), link=link)
+    assert {name: (folder / name).read_bytes() for name in FILES} == {**OTHER, path: b"my work"}
+    assert sorted(os.listdir(folder)) == ["a", "deep", "empty", "large"]
+    assert refused(meanwhile.versions[1], folder, path)
+    meanwhile.versions[1].download(folder)
+    meanwhile.versions[1].verify(folder)
+
+
+def test_a_file_that_appears_during_the_download_is_left_and_named(meanwhile, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(Conflict, match="'a'"):
+        meanwhile(0, folder, lambda: (folder / "a").write_bytes(b"my work"))
+    assert (folder / "a").read_bytes() == b"my work"
+    assert (folder / "deep/b").read_bytes() == b"b"
+
+
+def test_a_file_that_goes_during_the_download_is_no_conflict(meanwhile, tmp_path):
+    folder = meanwhile.versions[0].download(tmp_path / "out")
+    meanwhile(1, folder, (folder / "a").unlink)
+    meanwhile.versions[1].verify(folder)
+
+
+def test_a_file_is_looked_at_again_only_where_one_is_put(old, out, monkeypatch):
+    looks = []
+    real = os.lstat
+    (out / "deep/b").unlink()
+    monkeypatch.setattr(os, "lstat", lambda path, **options: looks.append(path) or real(path, **options))
+    old.download(out)
+    freely = looks.count("b"), looks.count("a")
+    (out / "deep/b").unlink()
+    looks.clear()
+    old.download(out, overwrite=False)
+    assert (looks.count("b"), looks.count("a")) == (freely[0] + 2, freely[1] + 1), "one to decide, one before it is put"
+
+
+def test_who_wants_it_replaced_gets_it_replaced(meanwhile, tmp_path):
+    folder = meanwhile.versions[0].download(tmp_path / "out")
+    meanwhile(1, folder, lambda: (folder / "a").write_bytes(b"my work"), overwrite=True)
+    meanwhile.versions[1].verify(folder)
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_a_checkout_clears_nothing_away_where_a_file_was_edited_meanwhile(meanwhile, tmp_path, remembered):
+    folder = meanwhile.versions[2].checkout(tmp_path / "out")
+    if not remembered:
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    with pytest.raises(Conflict, match=r"'x'; .* left"):
+        meanwhile(0, folder, lambda: (folder / "x").write_bytes(b"my work"), way="checkout")
+    assert {name: (folder / name).read_bytes() for name in (*FILES, "x")} == {**FILES, "x": b"my work"}
+
+
+def test_a_checkout_that_could_not_replace_a_file_clears_nothing_away(meanwhile, tmp_path):
+    folder = meanwhile.versions[2].checkout(tmp_path / "out")
+    with pytest.raises(Conflict, match=r"'a'; .*nothing was cleared away"):
+        meanwhile(0, folder, lambda: (folder / "a").write_bytes(b"my work"), way="checkout")
+    assert ((folder / "a").read_bytes(), (folder / "x").read_bytes()) == (b"my work", b"1")
+
+
+@pytest.mark.parametrize("link", ["copy", "hardlink"])
+def test_names_of_one_file_are_not_taken_for_edits_of_each_other(meanwhile, make, tmp_path, link):
+    folder = meanwhile.versions[0].download(tmp_path / "out")
+    (folder / "deep/b").unlink()
+    (folder / "deep/b").hardlink_to(folder / "a")
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    for number in (0, 1):
+        meanwhile.store.log(make(files={**FILES, "deep/b": b"a", "number": b"%d" % number}))
+    meanwhile(1, folder, lambda: None, link=link)
+    meanwhile.versions[1].verify(folder)
+    meanwhile.versions[0].download(folder, link=link, overwrite=False)
+    meanwhile.versions[0].verify(folder)
+
+
+@pytest.mark.parametrize("kind", [None, "vfat"])
+def test_a_file_that_another_of_the_same_times_has_replaced_is_an_edit_where_inodes_tell(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(agreed, "mistrust", lambda root: kind)
+    (tmp_path / "a").write_bytes(b"a")
+    found = (tmp_path / "a").stat()
+    other = SimpleNamespace(**{name: getattr(found, name) for name in dir(found) if name.startswith("st_")})
+    other.st_ino += 1
+    decided = agreed.Agreed(tmp_path, None)
+    decided.note("a", found)
+    assert decided.allows("a", found)
+    assert decided.allows("a", other) == bool(kind)
+    assert decided.left == ([] if kind else ["a"])
+    assert not decided.allows("b", found)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lineart.artifacts.clearing import clear, make_way, strays
 from lineart.artifacts.locks import locked
 from lineart.artifacts.place import Place
 from lineart.storage.errors import Conflict, InvalidInput
@@ -186,10 +187,10 @@ def test_nothing_is_cleared_through_a_folder_that_becomes_a_link(tmp_path, outsi
     (root / "a" / "precious").touch()
     (outside / "empty").mkdir()
     with Place(root) as place:
-        strays = place.strays(set())
+        found = strays(place, set())
         swapped(root / "a", outside)
-        place.clear(strays)
-        place.make_way(["a"])  # a link at a file's place: the write replaces it
+        clear(place, found)
+        make_way(place, ["a"])  # a link at a file's place: the write replaces it
     assert (outside / "empty").is_dir()
     assert (outside / "precious").read_bytes() == b"precious"
 
@@ -232,8 +233,8 @@ def test_a_git_worktree_is_never_cleared(tmp_path, tree):
     (tmp_path / ".git").write_bytes(b"gitdir: elsewhere")
     with Place(tmp_path) as place:
         with pytest.raises(Conflict, match="git repository"):
-            place.strays(set())
-        assert place.strays({".git"}) == []
+            strays(place, set())
+        assert strays(place, {".git"}) == []
 
 
 def test_a_root_that_is_a_link_to_a_folder_is_that_folder(tmp_path, outside, tree):
@@ -288,7 +289,7 @@ def test_way_is_made_for_files_without_leaving_the_folder(tmp_path, outside, tre
     (root / "other").touch()
     wanted = ["a/b/c", "b/precious", "c/precious", "d"]
     with Place(root) as place:
-        place.make_way(wanted)
+        make_way(place, wanted)
     assert sorted(tree(root)) == ["c/", "d", "other"]
     put(root, dict.fromkeys(wanted, b"1"))
     assert unharmed(outside)
@@ -303,9 +304,9 @@ def test_only_what_belongs_is_kept(tmp_path, outside, tree):
     (root / "file").symlink_to(outside / "precious")
     (root / "dangling").symlink_to("nowhere")
     with Place(root) as place:
-        strays = place.strays({"a/x", "spared", "not-there"})
-        assert sorted(strays) == ["a/spared", "a/y", "b", "dangling", "file", "link"]
-        place.clear(strays)
+        found = strays(place, {"a/x", "spared", "not-there"})
+        assert sorted(found) == ["a/spared", "a/y", "b", "dangling", "file", "link"]
+        clear(place, found)
     assert tree(root) == {"a/x": b"", "spared": b""}
     assert unharmed(outside)
 

@@ -7,7 +7,6 @@ import pytest
 from blake3 import blake3
 
 import lineart
-from lineart.artifacts.stat_cache import StatCache
 from lineart.storage.errors import VerifyError
 
 MIB = 1 << 20
@@ -15,11 +14,8 @@ FILES = {"a": b"a", "deep/b": b"b", "deep/er/c": b"", "large": blake3(b"large").
 
 
 @pytest.fixture
-def store(new_store, tmp_path):
-    made = new_store()
-    made.cache = tmp_path / "cache"
-    made.stat_cache = StatCache.below(made.cache)
-    return made
+def store(remembering):
+    return remembering()
 
 
 @pytest.fixture
@@ -43,10 +39,8 @@ def test_a_second_download_opens_no_file(version, out, opened_below):
     assert opened == []
 
 
-def test_a_second_download_asks_the_store_for_no_page(new_store, hooked, make, tmp_path):
-    store = new_store(hooked)
-    store.cache = tmp_path / "cache"
-    store.stat_cache = StatCache.below(store.cache)
+def test_a_second_download_asks_the_store_for_no_page(remembering, hooked, make, tmp_path):
+    store = remembering(hooked)
     version = store.log(make(files=FILES))
     version.download(tmp_path / "out")
     asked = []
@@ -215,3 +209,28 @@ def test_a_version_beside_another_is_not_taken_for_whole_when_a_file_of_it_was_t
         (out / "more").write_bytes(b"x") if harm == "edit" else (out / "more").unlink()
         words.download(out)
         assert contents(out) == {"w": b"1", "words": b"3", "more": b"4"}
+
+
+# What stays of another version
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_what_stays_is_the_same_whether_it_is_remembered_or_both_versions_are_compared(
+    store, make, tmp_path, remembered
+):
+    one = store.log(make("m", dict.fromkeys(("a", "b/c", "b/d", "m", "n", "z/y", "z/z"), b"1")))
+    two = store.log(make("m", dict.fromkeys(("A", "b/c", "m", "o", "p"), b"2")))
+    for prefix, stay in ((None, "5 files stay"), ("b", "1 file stays")):
+        folder = one.checkout(tmp_path / str(prefix))
+        if not remembered:
+            shutil.rmtree(tmp_path / "cache")
+        with pytest.warns(UserWarning, match=f"^{stay} of p/m:v0"):
+            two.download(folder, path_prefix=prefix)
+
+
+def test_what_stays_of_a_version_is_not_what_was_beside_it(store, make, tmp_path):
+    words = [store.log(make("t", files)) for files in ({"words": b"1", "more": b"1"}, {"words": b"2"})]
+    out = store.log(make("m", {"w": b"1"})).download(tmp_path / "out")
+    words[0].download(out)
+    with pytest.warns(UserWarning, match="^1 file stays of p/t:v0"):
+        words[1].download(out)

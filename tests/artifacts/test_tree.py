@@ -233,6 +233,11 @@ def test_deep_trees_need_no_recursion(folder):
 
 def test_what_a_killed_download_left_is_no_data(folder):
     (folder / "deep").mkdir()
-    for name in (".lineart-0123456789abcdef-0", "deep/.lineart-0123456789abcdef-1f", ".lineart-notes", "deep/kept"):
+    left = (".lineart-0123456789abcdef-0", "deep/.lineart-0123456789abcdef-1f", ".lineart-unfinished")
+    for name in (*left, ".lineart-notes", "deep/kept"):
         (folder / name).write_bytes(b"1")
-    assert {".lineart-notes", "deep/kept"} == {one for one in walked(folder) if "lineart" in one or "deep" in one}
+    (folder / "deep" / ".x.lineart-4f80157d").mkdir()
+    (folder / "deep" / ".x.lineart-4f80157d" / "half").write_bytes(b"1")
+    (folder / "deep" / ".x.lineart-lock").touch()
+    (folder / ".x.lineart-notes").touch()
+    assert {".lineart-notes", ".x.lineart-notes", "deep/kept"} == set(walked(folder))

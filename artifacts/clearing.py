@@ -1,0 +1,112 @@
+"""Taking away from a place what is not to be there: what stands in the way of files, and what belongs to no version.
+
+Knows places and the disk; must not know versions, or whether something may go: that has been decided.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ..storage.errors import Conflict
+from .place import is_store
+from .refusal import refusal
+
+if TYPE_CHECKING:
+    from .place import Place
+
+__all__ = ["clear", "make_way", "remove", "strays"]
+
+
+def make_way(place: Place, paths: Iterable[str]) -> None:
+    """Remove what stands in the way of files: a file or a link at a folder's place, a folder at a file's."""
+    wanted = list(paths)
+    folders: set[str] = set()
+    for path in wanted:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    for folder in sorted(folders):  # from above to below, so that no link is looked through
+        found = place.find(folder)
+        if found is not None and not stat.S_ISDIR(found.st_mode):
+            _remove(place, folder)
+    for path in wanted:
+        found = place.find(path)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            _remove(place, path, whole=True)
+
+
+def remove(place: Place, paths: Iterable[str]) -> None:
+    """Remove files, links and whole folders."""
+    for path in sorted(paths):  # from above to below, so that no link is looked through
+        found = place.find(path)
+        if found is not None:
+            _remove(place, path, whole=stat.S_ISDIR(found.st_mode))
+
+
+def strays(place: Place, paths: set[str]) -> list[str]:
+    """Return every file and link that is not among `paths`.
+
+    Raises Conflict for a folder that holds a store or a git repository: whoever asks for it to be cleared errs.
+    """
+    found: list[str] = []
+    for folder, folders, files in os.walk(place.base, onerror=place.refuse):
+        prefix = os.path.relpath(folder, place.base).replace(os.sep, "/") + "/"
+        prefix = "" if prefix == "./" else prefix
+        is_git = ".git" in folders or (".git" in files and prefix + ".git" not in paths)  # a file in a worktree
+        if is_git or is_store(folder):
+            what = "a store of Lineart" if is_store(folder) else "a git repository"
+            raise Conflict(f"{folder} is {what}, which would be cleared away; choose another folder")
+        links = [one for one in folders if os.path.islink(f"{folder}/{one}")]
+        found.extend(prefix + name for name in (*files, *links) if prefix + name not in paths)
+    return found
+
+
+def clear(place: Place, paths: Iterable[str]) -> None:
+    """Remove files and links, and every folder that is empty then; the last thing before `settle`.
+
+    One that may not be removed any more (`place.agreed`) stays.
+    """
+    place.folders.require_unmoved()
+    for path in paths:
+        found = place.find(path)
+        if found is None or stat.S_ISDIR(found.st_mode):  # a folder has taken its place meanwhile
+            continue
+        if place.agreed is None or place.agreed.allows(path, found):
+            _remove(place, path)
+    try:
+        for _, folders, _, where in os.fwalk(place.base, topdown=False):
+            for name in folders:
+                with suppress(FileNotFoundError, NotADirectoryError):  # a link
+                    _remove_empty(name, where)
+        place.folders.forget()
+    except OSError as error:
+        raise refusal(place.root, error) from error
+
+
+def _remove(place: Place, path: str, *, whole: bool = False) -> None:
+    folder, _, name = path.rpartition("/")
+    try:
+        with place.folders.hold(folder, make=False) as where:
+            if whole:
+                shutil.rmtree(name, dir_fd=where)
+            else:
+                os.unlink(name, dir_fd=where)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise refusal(place.root, error, path) from error
+
+
+def _remove_empty(name: str, where: int) -> None:
+    try:
+        os.rmdir(name, dir_fd=where)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
