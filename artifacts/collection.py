@@ -1,30 +1,27 @@
 """Collections: numbering, aliases, tags and what they mean to the database.
 
 Knows the rows of projects, collections, versions, aliases and tags, and the events that change them. Must not know
-chunks, files or runs. Each change is an event; its fold is the only code that writes these rows, so that a database
-rebuilt from the journal is equal to the one that was lost.
+chunks, files or runs. Each change is an event; its fold (`folds.py`) is the only code that writes these rows, so that a
+database rebuilt from the journal is equal to the one that was lost.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, select, text
 
 from ..storage.database import Transaction
 from ..storage.digest import Digest
 from ..storage.errors import Conflict, InvalidInput, NotFound
-from ..storage.events import Event, Fold
 from . import tables
 from .records import ExternalRecord
-from .ref import LATEST, check_alias, check_name, check_project, fold_name
+from .ref import LATEST, Ref, check_alias, check_name, check_project, fold_name
 
 __all__ = [
     "ABSENT",
-    "FOLDS",
     "CollectionRow",
     "NewVersion",
     "make_project",
@@ -37,7 +34,7 @@ __all__ = [
 
 ABSENT = "none"  # what `expect` says of an alias that must not exist yet
 _project, _collection, _version = tables.project, tables.collection, tables.version
-_alias, _tag, _reference = tables.alias, tables.tag, tables.reference
+_alias = tables.alias
 _NUMBER = re.compile(r"v(0|[1-9][0-9]*)")
 
 
@@ -67,6 +64,7 @@ class NewVersion(NamedTuple):
     base: bytes | None = None  # root of the version it was made from, whose unchanged pages it relies on unseen
     references: Sequence[ExternalRecord] = ()  # the places of its external entries
     quiet: bool = False  # `latest` and aliases stay where they are: of what is only made again
+    base_ref: str = ""  # the whole address of the version with the root `base`: what it was made from is kept with it
 
 
 def make_project(tx: Transaction, name: str) -> int:
@@ -159,6 +157,9 @@ def settle_version(
         }
         if new.references:
             data["references"] = [one.to_json() for one in new.references]
+        if new.base_ref:
+            base = Ref.parse(new.base_ref)
+            data["base"] = {"project": base.project, "collection": base.name, "number": base.version}
         tx.record("version.logged", collection.subject, data)
         row = tx.execute(same).one()
     quiet = new.quiet and _meant(tx, collection, LATEST) is not None
@@ -217,132 +218,3 @@ def _serialise_creation(tx: Transaction) -> None:
     """Let one transaction at a time make projects and collections: there is no row to lock yet."""
     if tx.dialect == "postgresql":
         tx.execute(text("SELECT pg_advisory_xact_lock(hashtext('lineart.create'))"))
-
-
-# Folds: from an event to rows. They may run again after years, on another database, so they use natural keys only.
-
-
-def _project_id(connection: Connection, name: str) -> int:
-    return int(connection.execute(select(_project.c.id).where(_project.c.key == fold_name(name))).scalar_one())
-
-
-def _collection_id(connection: Connection, data: Mapping[str, Any]) -> int:
-    owner = _project_id(connection, data["project"])
-    wanted = select(_collection.c.id).where(
-        _collection.c.project == owner, _collection.c.key == fold_name(data["collection"])
-    )
-    return int(connection.execute(wanted).scalar_one())
-
-
-def _version_id(connection: Connection, collection: int, number: int) -> int:
-    wanted = select(_version.c.id).where(_version.c.collection == collection, _version.c.number == number)
-    return int(connection.execute(wanted).scalar_one())
-
-
-def version_row(connection: Connection, data: Mapping[str, Any]) -> int:
-    """Return the row id of the version that an event names by project, collection and number."""
-    return _version_id(connection, _collection_id(connection, data), data["number"])
-
-
-def _fold_project(connection: Connection, event: Event) -> None:
-    name = event.data["project"]
-    connection.execute(insert(_project).values(name=name, key=fold_name(name), created=event.time))
-
-
-def _fold_collection(connection: Connection, event: Event) -> None:
-    data = event.data
-    row = {
-        "project": _project_id(connection, data["project"]),
-        "name": data["collection"],
-        "key": fold_name(data["collection"]),
-    }
-    connection.execute(insert(_collection).values(**row, type=data["type"], next_number=0, created=event.time))
-
-
-def _fold_version(connection: Connection, event: Event) -> None:
-    data = event.data
-    collection = _collection_id(connection, data)
-    row = {
-        "collection": collection,
-        "number": data["number"],
-        "digest": bytes(Digest.parse(data["digest"])),
-        "size": data["size"],
-        "file_count": data["file_count"],
-        "state": "live",
-        "created": event.time,
-        "actor": event.actor,
-        "description": data["description"],
-        "data": json.dumps(data["metadata"], sort_keys=True, separators=(",", ":"), ensure_ascii=False),
-    }
-    connection.execute(insert(_version).values(**row))
-    places: Sequence[Mapping[str, Any]] = data.get("references", ())
-    if places:
-        version = _version_id(connection, collection, data["number"])
-        rows = [{"version": version, **{name: one[name] for name in ("url", "objects", "size")}} for one in places]
-        connection.execute(insert(_reference), rows)
-    connection.execute(update(_collection).where(_collection.c.id == collection).values(next_number=data["number"] + 1))
-
-
-def _fold_alias_set(connection: Connection, event: Event) -> None:
-    data = event.data
-    collection = _collection_id(connection, data)
-    meant = _version_id(connection, collection, data["to"])
-    here = (_alias.c.collection == collection, _alias.c.key == fold_name(data["alias"]))
-    if connection.execute(update(_alias).where(*here).values(name=data["alias"], version=meant)).rowcount == 0:
-        row = {"collection": collection, "key": fold_name(data["alias"]), "name": data["alias"], "version": meant}
-        connection.execute(insert(_alias).values(**row))
-
-
-def _fold_alias_removed(connection: Connection, event: Event) -> None:
-    data = event.data
-    collection = _collection_id(connection, data)
-    connection.execute(
-        delete(_alias).where(_alias.c.collection == collection, _alias.c.key == fold_name(data["alias"]))
-    )
-
-
-def _fold_edited(connection: Connection, event: Event) -> None:
-    data = event.data
-    version = version_row(connection, data)
-    changed: dict[str, Any] = {}
-    if "description" in data:
-        changed["description"] = data["description"]
-    if "metadata" in data:
-        changed["data"] = json.dumps(data["metadata"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    if changed:
-        connection.execute(update(_version).where(_version.c.id == version).values(**changed))
-    if "tags" in data:
-        connection.execute(delete(_tag).where(_tag.c.version == version))
-        tags: Sequence[str] = data["tags"]
-        if tags:
-            connection.execute(insert(_tag), [{"version": version, "name": tag} for tag in tags])
-
-
-def _fold_deleted(connection: Connection, event: Event) -> None:
-    _set_state(connection, event, state="deleted", deleted=event.time)
-
-
-def _fold_restored(connection: Connection, event: Event) -> None:
-    _set_state(connection, event, state="live", deleted=None)
-
-
-def _fold_purged(connection: Connection, event: Event) -> None:
-    _set_state(connection, event, state="purged")
-
-
-def _set_state(connection: Connection, event: Event, **values: Any) -> None:
-    version = version_row(connection, event.data)
-    connection.execute(update(_version).where(_version.c.id == version).values(**values))
-
-
-FOLDS: dict[str, Fold] = {
-    "project.created": _fold_project,
-    "collection.created": _fold_collection,
-    "version.logged": _fold_version,
-    "version.edited": _fold_edited,
-    "version.deleted": _fold_deleted,
-    "version.restored": _fold_restored,
-    "version.purged": _fold_purged,
-    "alias.set": _fold_alias_set,
-    "alias.removed": _fold_alias_removed,
-}

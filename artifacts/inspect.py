@@ -21,6 +21,7 @@ from ..storage.verify import share_of
 from . import tables
 from .catalog import Catalog
 from .losses import Loss, Losses, promoted_first
+from .moves import Moves
 from .records import VersionRecord
 from .roots import Named
 from .upload import Progress
@@ -70,7 +71,10 @@ def check_store(
         report.seed = None if read_data == 1 else secrets.randbelow(SEEDS) if seed is None else seed
     sound = SoundChunks(engine.chunks)
     check_marker(engine, report)
-    check_journal(engine, report, compared, lambda events: progress(events, 0) if compared and progress else None)
+    moves = Moves()
+    told = progress if compared else None
+    check_journal(engine, report, compared, lambda events: told(events, 0) if told else None, moves.look)
+    moves.tell(report)
     packs = check_packs(engine, report, sound)
     if read_data:
         read_chunks(engine, report, sound, share_of(packs, float(read_data), report.seed or 0))

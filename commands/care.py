@@ -15,6 +15,7 @@ from ..lineage.printing import print_size
 from ..storage.errors import IntegrityError
 from .invocation import AsJson, invocation
 from .mended import loss_json, mended_json, print_mended
+from .redatabase import repair_database
 from .rejournal import repair_journal
 from .removal import Yes, require_yes
 from .rows import advice, rows_json
@@ -136,30 +137,6 @@ def _share(text: str | None) -> float:
 
 def repair() -> None:
     """Mend what is broken."""
-
-
-def repair_database(context: typer.Context, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Rebuild a lost or outdated database from the bucket, and mend rows by the journal; deletes no object."""
-    from ..store import repair as mend
-
-    call = invocation(context)
-    settings = call.settings()
-    require_yes(call, f"make the database of {settings.url} what the bucket says?", yes=yes, instead="")
-    found = mend(settings)
-    if as_json:
-        damaged = [{"where": where, "what": what} for where, what in found.damaged]
-        counts = {"events": found.events, "packs": found.packs, "chunks": found.chunks, "rows": found.rows}
-        call.screen.document({**counts, "damaged": damaged})
-    else:
-        for where, what in found.damaged:
-            call.screen.problem(f"{where}: {what}")
-        back = (count_of(found.events, "event"), count_of(found.packs, "pack"), count_of(found.chunks, "chunk"))
-        call.screen.line(f"brought back {', '.join(back)}")
-        if found.rows:
-            call.screen.line(f"made {count_of(found.rows, 'row')} what the journal says")
-        call.screen.remark("`art check` tells whether anything is missing")
-    if found.damaged:
-        raise typer.Exit(DAMAGED)
 
 
 def repair_index(

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..artifacts.inspect import StoreReport
-    from ..storage.rows_check import RowReport
+    from ..storage.rows_check import RowReport, WrongRow
 
-__all__ = ["advice", "rows_json"]
+__all__ = ["advice", "row_json", "rows_json"]
 
 
 def rows_json(found: RowReport | None) -> dict[str, object] | None:
@@ -24,20 +24,22 @@ def rows_json(found: RowReport | None) -> dict[str, object] | None:
         return None
     return {
         "events": found.seq,
-        "wrong": [
-            {
-                "table": one.table,
-                "thing": one.thing,
-                "what": one.what,
-                "database": _values(one.here),
-                "journal": _values(one.journal),
-                "since": iso(one.since),
-                "actor": one.actor,
-            }
-            for one in found.wrong
-        ],
+        "wrong": [row_json(one) for one in found.wrong],
         "more": found.more,
         "tables": dict(found.counts),
+    }
+
+
+def row_json(one: WrongRow) -> dict[str, object]:
+    """Return what `--json` prints of a row that is not what the journal says."""
+    return {
+        "table": one.table,
+        "thing": one.thing,
+        "what": one.what,
+        "database": _values(one.here),
+        "journal": _values(one.journal),
+        "since": iso(one.since),
+        "actor": one.actor,
     }
 
 
@@ -52,7 +54,8 @@ def advice(report: StoreReport, *, read_data: bool) -> str:
         )
     rows = {one.thing for one in report.rows.wrong} if report.rows is not None else set()
     parts = ["`art repair database` makes the database what the journal says"] if rows else []
-    if any("/" in one.where and one.where not in rows for one in report.problems):  # a pack, or a version's file
+    others = [one.where for one in report.problems if one.where not in rows and not one.where.startswith("alias ")]
+    if any("/" in where for where in others):  # a pack, or a version's file
         command = "art repair index --read-data" if read_data else "art repair index"
         parts.append(f"`{command}` mends what it can, and logging the good files again the rest")
     return "".join(f"; {part}" for part in parts)

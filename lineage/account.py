@@ -63,6 +63,14 @@ class Account:
     used: tuple[Used, ...]
     made: tuple[Made, ...]
 
+    def __repr__(self) -> str:
+        from ..storage.brief import brief, names
+
+        sides = [
+            names(what, [one.version.ref for one in side]) for what, side in (("used", self.used), ("made", self.made))
+        ]
+        return brief(f"Account of run {self.record.id}", self.record.state, self.reason, *sides)
+
 
 def find_run(ledger: Ledger, text: str) -> RunRecord:
     """Return the run that an id means, or a prefix that no other id has; `run:` may stand in front.
@@ -84,15 +92,14 @@ def _account(connection: Connection, record: RunRecord) -> Account:
     made = edges_of_runs(connection, [record.id], PRODUCED)
     versions = read_records(connection, sorted({edge.version for edge in (*used, *made)}))
     known = {edge.id: json.loads(edge.data) if edge.data else {} for edge in (*used, *made)}
-    outer, again = record.code.get("parent"), record.code.get("again")
+    outer = record.code.get("parent")
     parent = read_runs(connection, [outer]) if isinstance(outer, str) else {}
-    repeats = [one for one in again if isinstance(one, str)] if isinstance(again, list) else []
     return Account(
         record,
         _reason(connection, record),
         parent.get(outer) if isinstance(outer, str) else None,
         _naming(connection, record.id, "parent"),
-        tuple(read_runs(connection, repeats).values()),
+        tuple(read_runs(connection, record.repeats).values()),
         _naming(connection, record.id, "again"),
         tuple(Used(versions[edge.version], tuple(known[edge.id].get("aliases", ()))) for edge in used),
         tuple(Made(versions[edge.version], known[edge.id].get("metadata")) for edge in made),

@@ -34,13 +34,15 @@ def check_journal(
     report: CheckReport,
     compared: Sequence[Compared] = (),
     tell: Callable[[int], None] = lambda _: None,
+    look: Callable[[Recorded], None] = lambda _: None,
 ) -> None:
     """Compare the journal in the bucket with the events in the database; with `compared`, its rows with both.
 
     Rows are compared with what the journal says, and where that lacks an event, with the database's. `tell` is told of
-    how many events more it is through. Raises FormatTooNew for a kind of event that is not known.
+    how many events more it is through, and `look` is shown each of them. Raises FormatTooNew for a kind of event that
+    is not known.
     """
-    walk = _Events(engine, report).each(tell)
+    walk = _Events(engine, report).each(tell, look)
     if not compared:
         deque(walk, maxlen=0)
         return
@@ -57,7 +59,9 @@ def check_journal(
     if report.rows.more:
         counts = ", ".join(f"{table} {count:,}" for table, count in report.rows.counts.items())
         report.wrong(
-            "database", f"{report.rows.more:,} more rows are not what the journal says; of each table: {counts}"
+            "database",
+            f"{report.rows.more:,} more rows are not what the journal says; of each table: {counts};"
+            " `art repair database --dry-run --all` lists every one",
         )
 
 
@@ -98,11 +102,12 @@ class _Events:
             waiting = self._seq - self._journalled
             report.notes.append(f"{waiting} events are not in the journal yet; the next write puts them there")
 
-    def each(self, tell: Callable[[int], None]) -> Iterator[Recorded]:
+    def each(self, tell: Callable[[int], None], look: Callable[[Recorded], None]) -> Iterator[Recorded]:
         """Yield every event."""
         engine, done = self._engine, 0
         for one in recorded(engine.backend, engine.journal, engine.database, self._trouble):
             self._look(one)
+            look(one)
             yield one
             done += 1
             if done == STEP:

@@ -52,6 +52,11 @@ class Recorded(NamedTuple):
         return _event_of(self.row)
 
     @property
+    def kind(self) -> str:
+        """What happened."""
+        return self.journal.kind if self.journal is not None else str((self.row or ())[3])
+
+    @property
     def subject(self) -> str:
         """What it happened to."""
         return self.journal.subject if self.journal is not None else str((self.row or ())[4])

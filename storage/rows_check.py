@@ -1,6 +1,7 @@
 """Whether a database's rows are what its events say: counted, and the first of what differs said in people's words.
 
-Knows what it is told of tables (`Compared`) and the events; changes nothing.
+Knows what it is told of tables (`Compared`) and the events; changes nothing. A repair says by the same words what it
+would change, and what it has changed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -26,7 +27,18 @@ if TYPE_CHECKING:
     from .database import Database
     from .shadow import Shadow
 
-__all__ = ["COMPARED", "PASSED", "RowReport", "WrongRow", "compare_rows"]
+__all__ = [
+    "COMPARED",
+    "LISTED",
+    "NOW",
+    "PASSED",
+    "THEN",
+    "RowReport",
+    "Tense",
+    "WrongRow",
+    "compare_rows",
+    "find_wrong",
+]
 
 LISTED = 20  # that are described; the others are counted
 LONGEST = 60  # characters of a value that are printed
@@ -61,6 +73,21 @@ PASSED: Mapping[str, str] = {
 }
 
 
+class Tense(NamedTuple):
+    """How it is said what a row is, or was: the other side is the journal, which stays as it is."""
+
+    says: str
+    only_here: str
+    only_there: str
+    is_another: str
+
+
+NOW = Tense("says", "in the database{} and not in the journal", "in the journal{} and not in the database", "is")
+THEN = Tense(
+    "said", "was in the database{} and is not in the journal", "is in the journal{} and was not in the database", "was"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class WrongRow:
     """One row that is not what the events say; `what` says it in words.
@@ -74,22 +101,41 @@ class WrongRow:
     what: str
     here: dict[str, Any] | None
     journal: dict[str, Any] | None
-    since: int | None
-    actor: str | None
+    since: int | None = None
+    actor: str | None = None
 
 
 @dataclass(slots=True)
 class RowReport:
-    """What comparing rows found: the first of those that differ, how many there are by table, and up to which event."""
+    """What comparing rows found: the first of those that differ, how many there are by table, and up to which event.
+
+    At most `listed` are described, or all.
+    """
 
     seq: int = 0
     wrong: list[WrongRow] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    listed: int | None = LISTED
 
     @property
     def more(self) -> int:
         """How many differ beside those that are described."""
         return self.counts.total() - len(self.wrong)
+
+    @property
+    def room(self) -> int | None:
+        """How many more are described; None: all."""
+        return None if self.listed is None else max(self.listed - len(self.wrong), 0)
+
+    def add(self, row: WrongRow) -> None:
+        """Count a row, and describe it if there is room."""
+        self.counts[row.table] += 1
+        self.wrong += [row][: self.room]
+
+    def join(self, later: RowReport) -> None:
+        """Add what was found later."""
+        self.counts += later.counts
+        self.wrong += later.wrong[: self.room]
 
 
 def compare_rows(database: Database, shadow: Shadow, compared: Sequence[Compared]) -> RowReport:
@@ -104,25 +150,30 @@ def compare_rows(database: Database, shadow: Shadow, compared: Sequence[Compared
         until: int = connection.execute(select(_store.c.seq)).scalar_one()
         shadow.fold(events_between(connection, shadow.seq, until))
         report = RowReport(shadow.seq)
-        look = Look(connection, shadow.connection)
-        found: list[tuple[Plan, Difference]] = []
-        for plan in ordered:
-            for one in plan.differences(connection, shadow.connection):
-                report.counts[one.table] += 1
-                if len(found) < LISTED:
-                    found.append((plan, one))
-        with any_text(connection):
-            report.wrong = [_described(plan, _printable(one), look) for plan, one in found]
+        find_wrong(report, Look(connection, shadow.connection), ordered)
         return report
 
     return database.read(work)
 
 
-def _described(plan: Plan, one: Difference, look: Look) -> WrongRow:
+def find_wrong(report: RowReport, look: Look, ordered: Sequence[Plan], tense: Tense = NOW) -> None:
+    """Add to a report which rows of some tables are not what the events say."""
+    found: list[tuple[Plan, Difference]] = []
+    room = report.room
+    for plan in ordered:
+        for one in plan.differences(look.here, look.journal):
+            report.counts[one.table] += 1
+            if room is None or len(found) < room:
+                found.append((plan, one))
+    with any_text(look.here):  # once all are read: nothing may be asked beside a cursor
+        report.wrong += [_described(plan, _printable(one), look, tense) for plan, one in found]
+
+
+def _described(plan: Plan, one: Difference, look: Look, tense: Tense) -> WrongRow:
     of = plan.compared
     last = select(_event.c.time, _event.c.actor).where(of.about(one, look)).order_by(_event.c.seq.desc()).limit(1)
     event = look.journal.execute(last).first()
-    what = _said(of, one)
+    what = _said(of, one, tense)
     if event is not None:
         what += f" (since {moment(event.time)[:16].replace('T', ' ')} UTC by {event.actor})"
     here, journal = (None if side is None else dict(side) for side in (one.here, one.journal))
@@ -142,19 +193,19 @@ def _escaped(value: Any) -> Any:
     return raw_text(value).decode(errors="backslashreplace") if isinstance(value, str) else value
 
 
-def _said(of: Compared, one: Difference) -> str:
+def _said(of: Compared, one: Difference, tense: Tense) -> str:
     if one.journal is None:
-        return f"in the database{_what_it_is(of, one.here)} and not in the journal"
+        return tense.only_here.format(_what_it_is(of, one.here))
     if one.here is None:
-        return f"in the journal{_what_it_is(of, one.journal)} and not in the database"
+        return tense.only_there.format(_what_it_is(of, one.journal))
     parts = []
     for column, value in one.here.items():
         label = of.labels.get(column, _LABELS.get(column, f"its {column}"))
         ours, theirs = _short(of.said(column, value)), _short(of.said(column, one.journal[column]))
         if ours is None or theirs is None:
-            parts.append(f"{label or 'it'} is another in the database than in the journal")
+            parts.append(f"{label or 'it'} {tense.is_another} another in the database than in the journal")
         else:
-            parts.append(f"{label and label + ': '}the database says {ours}, the journal says {theirs}")
+            parts.append(f"{label and label + ': '}the database {tense.says} {ours}, the journal says {theirs}")
     return "; ".join(parts)
 
 

@@ -35,10 +35,10 @@ BUFFER = 1000  # events gathered before they are entered
 class Shadow:
     """The rows that a store's events make, for one thread at a time; leave it to give its room back.
 
-    `seq` is the last event's that was folded.
+    `seq` is the last event's that was folded. `created` is the store's age (µs) until an event says it.
     """
 
-    def __init__(self, store_id: str, folds: Mapping[str, Fold]) -> None:
+    def __init__(self, store_id: str, folds: Mapping[str, Fold], *, created: int = 0) -> None:
         self.seq = 0
         self._folds = folds
         self._waiting: list[dict[str, Any]] = []
@@ -46,7 +46,7 @@ class Shadow:
         self._connection = self._engine.connect()
         self._connection.exec_driver_sql("BEGIN")  # one for all: each COMMIT would go through every page that is held
         tables.METADATA.create_all(self._connection)
-        self._connection.execute(insert(tables.store).values(id=1, store_id=store_id, created=0))
+        self._connection.execute(insert(tables.store).values(id=1, store_id=store_id, created=created))
 
     def __enter__(self) -> Self:
         return self

@@ -4,9 +4,10 @@ Edits are made as somebody with a database's shell would make them: behind the s
 """
 
 import random
+import sqlite3
 import threading
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError as Refused
 
 from lineart.artifacts.artifact import Artifact
+from lineart.artifacts.moves import Moves
 from lineart.keeping import compared_tables
 from lineart.lineage.capture import Capture
 from lineart.lineage.run import start_run
@@ -23,13 +25,17 @@ from lineart.storage.backends.memory import MemoryBackend
 from lineart.storage.check import CheckReport
 from lineart.storage.check_journal import check_journal
 from lineart.storage.engine import Engine
-from lineart.storage.errors import Conflict, FormatTooNew, IntegrityError, StoreUnavailable
+from lineart.storage.errors import Conflict, FormatTooNew, IntegrityError, NotFound, StoreUnavailable
 from lineart.storage.events import Event
-from lineart.storage.layout import JOURNAL, parse_journal_key
+from lineart.storage.journal import checksum
+from lineart.storage.layout import JOURNAL, journal_key, pack_key, parse_journal_key
+from lineart.storage.pack import PackKind
+from lineart.storage.recorded import Recorded
 from lineart.storage.rejournal import restore_journal
 from lineart.storage.repair import repair_database
+from lineart.storage.repair_preview import preview_repair
 from lineart.storage.rows import plans
-from lineart.storage.rows_check import LISTED, PASSED, compare_rows
+from lineart.storage.rows_check import LISTED, PASSED, RowReport, compare_rows
 from lineart.storage.rows_mend import mend
 from lineart.storage.shadow import Shadow
 from lineart.storage.tables import METADATA, event
@@ -68,15 +74,19 @@ class Shelf:
 
     def check(self):
         """Compare, and nothing else."""
-        report = CheckReport()
-        check_journal(self.store.engine, report, compared_tables())
+        report, moves = CheckReport(), Moves()
+        check_journal(self.store.engine, report, compared_tables(), look=moves.look)
+        moves.tell(report)
         return report
 
     def said(self):
         return [f"{where}: {what}" for where, what in self.check().problems]
 
-    def repair(self):
-        return repair_database(self.bucket, self.url, actor="bo", folds=FOLDS, compared=compared_tables())
+    def repair(self, work=repair_database):
+        return work(self.bucket, self.url, actor="bo", folds=FOLDS, compared=compared_tables())
+
+    def preview(self):
+        return self.repair(preview_repair)
 
     def close(self):
         self.store.close()
@@ -308,10 +318,8 @@ def test_another_value_in_any_compared_column_is_found_and_mended(filled):
             counts = compare_rows(database, shadow, compared_tables()).counts
             assert counts[name] > 0, (name, column)
             ordered = plans(compared_tables())
-            assert database.write(lambda tx, ordered=ordered: mend(tx, shadow, ordered)) == counts.total(), (
-                name,
-                column,
-            )
+            mended = database.write(lambda tx, ordered=ordered: mend(tx, shadow, ordered, RowReport()))
+            assert mended.counts == counts, (name, column)
             assert not compare_rows(database, shadow, compared_tables()).counts, (name, column)
     assert filled.said() == []
 
@@ -546,7 +554,9 @@ def test_events_that_the_database_has_lost_come_back(filled):
     found = "\n".join(filled.said())
     assert f"events {gone[0]} to {gone[1]} (" in found
     assert "in the journal and not in the database" in found
-    assert filled.repair().rows == 2
+    preview, repaired = filled.preview().changed, filled.repair().changed
+    assert preview.wrong[0].thing == f"event {gone[0]}"
+    assert preview.counts == repaired.counts == {"event": 2}
     assert filled.said() == []
 
 
@@ -561,11 +571,34 @@ def test_an_older_backup_lacks_what_came_after_it(filled):
         connection.execute(text("DELETE FROM collection WHERE key = 'late'"))
         connection.execute(delete(event).where(event.c.seq > last))
         connection.execute(text(f"UPDATE store SET seq = {last}, journalled = {last}"))
+    filled.run("UPDATE alias SET version = (SELECT min(id) FROM version) WHERE key = 'production'")
+    before = {name: filled.rows(table) for name, table in METADATA.tables.items()}
+    preview = filled.preview()
+    assert {name: filled.rows(table) for name, table in METADATA.tables.items()} == before
+    assert (preview.events, preview.rows, preview.changed.counts) == (now - last, 1, {"alias": 1})
     found = filled.said()
     assert any(one.startswith(f"database: events {last + 1} to {now} (p/late) are in the journal") for one in found)
     assert any(one.startswith("version p/late:v0: in the journal and not in the database") for one in found)
-    assert filled.repair().events == now - last
+    repaired = filled.repair()
+    assert (repaired.events, repaired.changed.counts) == (now - last, {"alias": 1})
     assert filled.said() == []
+
+
+def test_an_older_backup_that_was_edited_is_mended_before_events_build_on_it(filled):
+    """What an event behind it changes would be nowhere to be found."""
+    older = filled.store.engine.database.store().seq
+    second = log(filled.store, "model", b"three")
+    filled.run(f"DELETE FROM event WHERE seq > {older}")
+    filled.run(f"UPDATE store SET seq = {older}, journalled = {older}")
+    filled.run("UPDATE collection SET key = 'another' WHERE key = 'model'")
+    filled.run("DELETE FROM version WHERE number = 2")
+    filled.run("UPDATE alias SET version = (SELECT min(id) FROM version) WHERE key = 'latest'")
+    before = filled.preview()
+    after = filled.repair()
+    assert before.events == after.events > 0
+    assert before.changed.counts == after.changed.counts
+    assert filled.said() == []
+    assert filled.store.artifact("model:latest").ref == second.ref
 
 
 def test_a_history_that_was_rewritten_is_found_and_is_not_for_a_program_to_judge(filled):
@@ -641,6 +674,201 @@ def test_a_temporary_folder_that_is_full_is_no_damage(filled):
         data = {"project": "x" * 100_000}
         with pytest.raises(StoreUnavailable, match="full"):
             shadow.fold(Event("project.created", "p", {"project": f"{n}{data}"}, None, 1, "a", n) for n in range(1, 99))
+
+
+# Moves of an alias that contradict one another
+
+
+def problems(shelf):
+    report = shelf.store.check()
+    return [f"{where}: {what}" for where, what in report.problems], report.notes
+
+
+BY_HAND = "UPDATE alias SET version = (SELECT min(id) FROM version) WHERE key = '{}'"
+
+
+def test_a_move_by_hand_that_the_next_promotion_covers_is_found(shelf):
+    for n in range(3):
+        log(shelf.store, "model", b"%d" % n)
+    shelf.store.promote("model:v1", "Production")
+    shelf.run(BY_HAND.format("production"))
+    assert problems(shelf)[0] == [], "a promotion may still be on its way; --journal compares"
+    shelf.store.promote("model:v2", "production")
+    assert shelf.check().rows.wrong == []
+    (found,), _ = problems(shelf)
+    before, after = shelf.store.history("model", "production")
+    day = datetime.fromtimestamp(after.time / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    assert found.startswith(
+        f"alias production of p/model: event {after.seq} ({day} by ana@here) moved it from v0 to v2, but before that,"
+        f" event {before.seq} ({day} by ana@here) had moved it to v1: in between something moved it without a trace"
+    )
+    assert "`art alias rm p/model:production --reason" in found
+    shelf.store.promote("model:v1", "production", reason="as it should be")
+    assert problems(shelf)[0] == [found], "a promotion does not cover it"
+    shelf.store.remove_alias("model", "production", reason="moved by hand by bo: see ticket 7")
+    shelf.store.promote("model:v1", "production")
+    found, notes = problems(shelf)
+    assert found == []
+    assert len(notes) == 1
+    assert "had moved it to v1" in notes[0]
+    assert "began anew with event 13 (" in notes[0]
+    assert '"moved by hand by bo: see ticket 7"' in notes[0]
+
+
+def test_an_alias_that_was_made_or_removed_by_hand_is_found_at_its_next_move(shelf):
+    first = log(shelf.store, "model", b"one", aliases=["gone"]).record
+    log(shelf.store, "model", b"two")
+    shelf.run("DELETE FROM alias WHERE key = 'gone'")
+    sql = "INSERT INTO alias (collection, key, name, version) SELECT collection, 'odd', 'odd', id FROM version"
+    shelf.run(f"{sql} WHERE id = {first.id}")
+    shelf.store.promote("model:v1", "gone")
+    shelf.store.remove_alias("model", "odd")
+    gone, odd = problems(shelf)[0]
+    assert "moved it from none to v1, but before that, event 6 (" in gone
+    assert "took it from v0, but before that, no event had set it" in odd
+
+
+def test_latest_that_was_moved_by_hand_is_a_note_once_it_has_followed_a_log_again(shelf):
+    for n in range(2):
+        log(shelf.store, "model", b"%d" % n)
+    shelf.run(BY_HAND.format("latest"))
+    log(shelf.store, "model", b"two")
+    assert "the next log" in problems(shelf)[0][0]
+    log(shelf.store, "model", b"three")
+    found, notes = problems(shelf)
+    assert (found, len(notes)) == ([], 1)
+
+
+def test_moves_that_a_hole_lies_between_are_not_said_to_contradict_one_another(filled):
+    """What happened in it is not known."""
+    for n in range(3):
+        filled.store.promote(f"model:v{n % 2}", "best")
+    move = filled.store.history("model", "best")[-2]
+    filled.bucket.delete([one for one in journal_of(filled) if f"{move.seq:012d}" in one])
+    filled.run(f"DELETE FROM event WHERE seq = {move.seq}")
+    assert not any("alias best" in one for one in problems(filled)[0])
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"alias": 5}, {"project": [], "collection": {}, "alias": "a", "from": "x", "to": -1}]
+)
+def test_an_event_of_an_alias_that_no_program_of_ours_wrote_stops_no_check(data):
+    moves = Moves()
+    for seq in (1, 2):
+        event = Event("alias.set", "p/model", data, None, 10**20, "eve", seq)
+        moves.look(Recorded(seq, event, None, same=True))
+    moves.tell(CheckReport())
+
+
+# What a repair would do
+
+
+def test_a_dry_run_finds_the_packs_that_a_repair_enters_and_those_that_are_damaged(filled):
+    key = filled.run("SELECT key FROM pack ORDER BY id LIMIT 1").scalar_one()
+    filled.run("DELETE FROM chunk WHERE pack = (SELECT min(id) FROM pack)")
+    filled.run("DELETE FROM pack WHERE id = (SELECT min(id) FROM pack)")
+    filled.bucket.put(pack_key(PackKind.DATA, bytes(16)), [b"no pack at all"])
+    would, did = filled.preview(), filled.repair()
+    assert (would.packs, would.chunks, would.damaged) == (did.packs, did.chunks, did.damaged)
+    assert (did.packs, [where for where, _ in did.damaged]) == (1, [pack_key(PackKind.DATA, bytes(16))])
+    assert filled.run("SELECT count(*) FROM pack WHERE key = :key", key=key).scalar_one() == 1
+
+
+def test_a_dry_run_refuses_what_a_repair_refuses(bent, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE something (of_else)")
+    for work in (repair_database, preview_repair):
+        with pytest.raises(NotFound, match="no store has its database"):
+            work(bent.bucket, f"sqlite:///{tmp_path}/other.db", actor="bo", folds=FOLDS)
+        with pytest.raises(NotFound, match="its marker is the first thing"):
+            work(MemoryBackend("empty"), bent.url, actor="bo", folds=FOLDS)
+    bent.run("UPDATE store SET store_id = 'another'")
+    for work in (repair_database, preview_repair):
+        with pytest.raises(Conflict, match="belongs to store"):
+            bent.repair(work)
+
+
+# A hole in the journal, and no database that could fill it
+
+
+@contextmanager
+def salvaged(shelf, at):
+    """Lose an object of the journal and the database; lend a function that repairs one elsewhere, and the object."""
+    key = journal_of(shelf)[at]
+    data = shelf.bucket.get(key)
+    shelf.bucket.delete([key])
+    url = f"{shelf.url}.new" if shelf.url.startswith("sqlite") else shelf.url
+
+    def again(work=repair_database, **more):
+        return work(shelf.bucket, url, actor="bo", folds=FOLDS, compared=compared_tables(), **more)
+
+    yield url, again, (key, data)
+
+
+def test_what_came_before_a_hole_is_there_to_be_read_and_later_events_are_not_applied(bent):
+    bent.close()
+    now = bent.store.engine.database.store().seq
+    with salvaged(bent, 4) as (url, again, (key, data)):
+        first, last = (int(one) for one in Path(key).name.split("-")[:2])
+        for work in (repair_database, preview_repair):
+            with pytest.raises(IntegrityError, match=r"breaks off after event .* `art repair database --up-to-hole`"):
+                again(work)
+        with pytest.raises(NotFound, match="has not come to an end"):
+            Shelf(url, Path(url).parent, bent.bucket)
+        preview, repaired = again(preview_repair, up_to_hole=True), again(up_to_hole=True)
+        assert preview.hole == repaired.hole
+        hole = repaired.hole
+        assert (repaired.events, hole.after, hole.first, hole.last) == (first - 1, first - 1, last + 1, now)
+        assert hole.behind == sum(hole.kinds.values()) == now - last
+        part = Engine.open(bent.bucket, url, actor="bo", folds=FOLDS)
+        assert part.database.store().seq == first - 1
+        with pytest.raises(Conflict, match="nothing more is written"):
+            part.write(lambda tx: tx.record("project.created", "q", {"project": "q"}))
+        report = CheckReport()
+        check_journal(part, report, compared_tables())
+        assert not report.clean
+        part.close()
+        again(up_to_hole=True)
+        bent.bucket.put(key, [data])
+        assert again().hole is None
+    whole = Shelf(url, Path(url).parent, bent.bucket)
+    assert whole.said() == []
+    assert {one.table.name: whole.rows(one.table) for one in compared_tables() if one.table.name != "run"} == {
+        one.table.name: bent.rows(one.table) for one in compared_tables() if one.table.name != "run"
+    }
+    write(whole)
+    whole.close()
+
+
+def test_where_the_first_event_is_gone_there_is_nothing_to_rebuild(bent):
+    with salvaged(bent, 0) as (_, again, _):
+        for work in (preview_repair, repair_database):
+            with pytest.raises(IntegrityError, match="nothing came before that"):
+                again(work, up_to_hole=True)
+
+
+def test_nobody_writes_over_a_hole_that_reaches_far_beyond_the_journals_next_folder(bent):
+    """The tail of the journal is looked for where the next event would be, and there nothing is left."""
+    keys = journal_of(bent)
+    bent.bucket.delete(keys[4:])
+    bent.bucket.put(*far_away())
+    with salvaged(bent, 3) as (url, again, _):
+        with pytest.raises(IntegrityError, match="breaks off"):
+            again()
+        assert again(up_to_hole=True).hole.last == 30_000
+        for _ in range(2):
+            part = Engine.open(bent.bucket, url, actor="bo", folds=FOLDS)
+            with pytest.raises(Conflict, match="nothing more is written"):
+                part.write(lambda tx: tx.record("project.created", "q", {"project": "q"}))
+            part.close()
+            with pytest.raises(IntegrityError, match="breaks off"):
+                again()
+
+
+def far_away():
+    """Return an object with one event far behind, and its key."""
+    line = Event("project.created", "far", {"project": "far"}, None, 1, "ann", 30_000).to_line()
+    return journal_key(30_000, 30_000, checksum(line)), [line]
 
 
 # By lot
@@ -830,6 +1058,9 @@ def test_nobody_writes_where_events_are_counted_wrong_until_that_is_mended(fille
     assert filled.said()
     with pytest.raises(Conflict, match="`art repair database`"):
         write(filled)
+    (would,) = filled.preview().changed.wrong
+    assert would.thing == "store"
+    assert f"the database says {filled.store.engine.database.store().seq}, there are {before.seq}" in would.what
     assert filled.repair().rows == 1
     assert filled.store.engine.database.store() == before
     assert filled.said() == []
@@ -852,7 +1083,9 @@ def test_event_rows_without_an_events_number_are_named_and_removed(filled):
         filled.run(f"INSERT INTO event (seq, {columns}) SELECT {seq}, {columns} FROM event WHERE seq = 3")
     (found,) = filled.said()
     assert found.startswith("database: 2 rows of events have a number that no event has, -7 among them")
-    assert filled.repair().rows == 2
+    preview, repaired = filled.preview().changed, filled.repair().changed
+    assert [one.thing for one in preview.wrong] == ["event -7", "event 0"] == [one.thing for one in repaired.wrong]
+    assert preview.counts == repaired.counts == {"event": 2}
     assert filled.said() == []
 
 

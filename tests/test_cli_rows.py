@@ -57,6 +57,96 @@ def test_an_alias_that_was_moved_by_sql_is_found_and_moved_back(art, edit):
     assert json.loads(art("repair", "database", "--yes", "--json")[1])["rows"] == 0
 
 
+def test_a_dry_run_of_a_repair_says_what_would_change_and_changes_nothing(art, edit, tmp_path):
+    edit(MOVED, "DELETE FROM tag", "INSERT INTO tag (version, name) VALUES (1, 'odd')")
+    before = (tmp_path / "store" / "lineart.db").read_bytes()
+    problem = next(one for one in art("check", "--journal")[1].splitlines() if "alias best" in one).split("\t")
+    code, out, err = art("repair", "database", "--dry-run")
+    assert (code, err) == (0, "")
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert rows[0] == ["would change", *problem[1:]]
+    assert rows[1][:2] == ["would remove", "tag odd of default/model:v0"]
+    assert rows[1][2] == "in the database and not in the journal"
+    assert rows[2:] == [["would bring back 0 events, 0 packs, 0 chunks"], ["would make 2 rows what the journal says"]]
+    shown = art("repair", "database", "-n", terminal=True)[1]
+    assert f"would change: {problem[1]}: {problem[2]}" in shown
+    assert "nothing was changed; this is what `art repair database` would do now" in shown
+    assert (tmp_path / "store" / "lineart.db").read_bytes() == before
+    assert art("check", "--journal")[0] == 5
+
+
+def test_a_repair_says_what_it_changed(art, edit):
+    edit(MOVED, "DELETE FROM tag", "INSERT INTO tag (version, name) VALUES (1, 'odd')")
+    dry = json.loads(art("repair", "database", "--dry-run", "--json")[1])
+    assert (dry["dry_run"], dry["rows"], dry["more"]) == (True, 2, 0)
+    out = art("repair", "database", "--yes")[1].splitlines()
+    assert out[0].startswith(
+        "changed\talias best of default/model\tthe database said v1, the journal says v0 (since 20"
+    )
+    assert out[1] == "removed\ttag odd of default/model:v0\twas in the database and is not in the journal"
+    assert out[-1] == "made 2 rows what the journal says"
+    edit(MOVED, "INSERT INTO tag (version, name) VALUES (1, 'odd')")
+    done = json.loads(art("repair", "database", "--yes", "--json")[1])
+    assert done.pop("dry_run") is False
+    assert [
+        one.pop("what") == other.pop("what") for one, other in zip(dry["changes"], done["changes"], strict=True)
+    ] == [
+        False,
+        False,
+    ]
+    del dry["dry_run"]
+    assert done == dry
+    assert art("check", "--journal")[0] == 0
+
+
+def test_a_long_list_of_changes_says_what_it_leaves_out_and_how_to_see_it(art, edit):
+    names = ", ".join(f"(1, 't{n:02}')" for n in range(23))
+    edit(f"INSERT INTO tag (version, name) VALUES {names}")
+    assert "`art repair database --dry-run --all` lists every one" in art("check", "--journal")[1]
+    out = art("repair", "database", "--dry-run", terminal=True)[1]
+    assert out.count("would remove: tag t") == 20
+    assert "3 more rows (of each table: tag 23): `--all` lists them" in out
+    assert art("repair", "database", "--dry-run", "--all")[1].count("would remove\ttag t") == 23
+    document = json.loads(art("repair", "database", "--yes", "--all", "--json")[1])
+    assert (len(document["changes"]), document["more"], document["rows"]) == (23, 0, 23)
+    assert document["tables"] == {"tag": 23}
+
+
+def test_a_dry_run_without_a_database_makes_none(art, tmp_path):
+    events = json.loads(art("check", "--json")[1])["events"]
+    for one in (tmp_path / "store").glob("lineart.db*"):
+        one.unlink()
+    code, out, _ = art("repair", "database", "--dry-run", terminal=True)
+    assert code == 0
+    assert "there is no database: a new one would be made" in out
+    assert f"would bring back {events} events, 4 packs, " in out
+    assert not list((tmp_path / "store").glob("lineart.db*"))
+    assert json.loads(art("repair", "database", "-n", "--json")[1])["made"] is True
+    assert "--dry-run" in art("repair", "database")[2]
+
+
+def test_a_hole_in_the_journal_is_said_loudly(art, tmp_path):
+    lost = sorted((tmp_path / "store" / "journal").rglob("*.jsonl"))[-2]
+    for one in (lost, *(tmp_path / "store").glob("lineart.db*")):
+        one.unlink()
+    for more in ([], ["-n"]):
+        code, _, err = art("repair", "database", "--yes", *more)
+        assert (code, "`art repair database --up-to-hole` makes a database of what came before" in err) == (5, True)
+    code, out, err = art("repair", "database", "--up-to-hole", "--yes")
+    assert code == 5
+    rows = [line.split("\t") for line in out.splitlines() if line.startswith("hole")]
+    assert len(rows) == 3
+    assert "breaks off after event " in rows[0][2]
+    assert "can be read and were not applied" in rows[1][2]
+    assert "aliases may mean other versions by now" in rows[2][2]
+    assert "is there to be read: nobody can write with it" in err
+    hole = json.loads(art("repair", "database", "--up-to-hole", "--yes", "--json")[1])["hole"]
+    assert (hole["behind"], hole["last"] - hole["first"] + 1) == (sum(hole["kinds"].values()), hole["behind"])
+    assert art("ls")[0] == 0
+    code, _, err = art("gc", "--yes")
+    assert (code, "nothing more is written with it" in err) == (4, True)
+
+
 def test_a_terminal_is_not_moved_by_what_rows_hold(art, edit):
     edit("UPDATE version SET description = 'x\x1b[2Jy\u202ez' WHERE number = 0")
     code, out, err = art("check", "--journal", terminal=True)

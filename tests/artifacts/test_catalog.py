@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lineart.artifacts.collection import FOLDS, NewVersion, open_collection, settle_version
+from lineart.artifacts.collection import NewVersion, open_collection, settle_version
+from lineart.artifacts.folds import FOLDS
 from lineart.artifacts.ref import Ref
 from lineart.artifacts.suggest import SHOWN
 from lineart.storage.database import Database

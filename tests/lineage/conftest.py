@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lineart.artifacts.catalog import Catalog
-from lineart.artifacts.collection import FOLDS as ARTIFACT_FOLDS
 from lineart.artifacts.collection import NewVersion, open_collection, settle_version
 from lineart.artifacts.commit import Proposal, commit_draft
+from lineart.artifacts.folds import FOLDS as ARTIFACT_FOLDS
 from lineart.artifacts.ref import Ref
 from lineart.lineage.ledger import Ledger
 from lineart.lineage.runs import FOLDS

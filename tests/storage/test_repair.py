@@ -6,7 +6,6 @@ What an event means is a pin here; whole stores are repaired in tests/test_repai
 import pytest
 from sqlalchemy import select, text
 
-import lineart.storage.journal as journal_module
 from lineart.storage import tables
 from lineart.storage.backends.memory import MemoryBackend
 from lineart.storage.database import Database
@@ -262,14 +261,12 @@ def test_a_database_to_which_a_repair_has_not_come_yet_is_no_empty_store(bench, 
     again.close()
 
 
-def test_a_journal_with_a_hole_is_refused_and_nobody_can_write_until_it_is_whole(
-    bench, engine, bucket, urls, monkeypatch
-):
-    monkeypatch.setattr(journal_module, "BATCH", 1)  # what stands before the hole is brought back
+def test_a_journal_with_a_hole_is_refused_and_nobody_can_write_until_it_is_whole(bench, engine, bucket, urls):
     last, kept = lose_the_last(bucket)
     url = urls()
     with pytest.raises(IntegrityError, match="breaks off after event"):
         repair(bucket, url)
+    repair(bucket, url, up_to_hole=True)
     half = Engine.open(bucket, url, actor="bo", folds=FOLDS)
     with pytest.raises(Conflict, match="art repair database"):
         record(half, "too early")

@@ -10,7 +10,7 @@ import networkx as nx
 import pytest
 
 from lineart.artifacts.catalog import Catalog
-from lineart.artifacts.collection import FOLDS as ARTIFACT_FOLDS
+from lineart.artifacts.folds import FOLDS as ARTIFACT_FOLDS
 from lineart.artifacts.ref import Ref
 from lineart.lineage.exchange.importing import collection_name, import_openlineage
 from lineart.lineage.exchange.names import run_uuid
