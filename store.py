@@ -5,6 +5,7 @@ Ties the parts together. Must not hold logic of its own.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .artifacts.artifact import Artifact
 from .artifacts.catalog import Also, Catalog
-from .artifacts.collection import FOLDS as ARTIFACT_FOLDS
-from .artifacts.commit import Proposal, commit_draft
+from .artifacts.commit import Proposal, commit_draft, warn_if_empty
+from .artifacts.folds import FOLDS as ARTIFACT_FOLDS
 from .artifacts.records import listed
 from .artifacts.ref import LATEST, Ref, check_alias, fold_name
 from .artifacts.stat_cache import StatCache
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Store", "create", "create_settings", "open", "open_or_create", "open_settings", "repair"]
 
 FOLDS = {**ARTIFACT_FOLDS, **RUN_FOLDS, **SIGNATURE_FOLDS}
+_log = logging.getLogger("lineart")
 APPEARS = 10.0  # seconds that a store another process is making right now is waited for
 
 
@@ -134,12 +136,27 @@ def create_settings(settings: Settings, *, single_machine: bool = False) -> Stor
     return Store(engine, settings)
 
 
-def repair(settings: Settings) -> Repaired:
-    """Make the database that settings name know everything that the bucket holds; see `repair_database`."""
-    from .storage.repair import repair_database
+def repair(settings: Settings, *, dry_run: bool = False, every: bool = False, up_to_hole: bool = False) -> Repaired:
+    """Make the database that settings name know everything that the bucket holds; see `repair_database`.
 
+    With `dry_run` it only says what it would do. Of rows that are changed the first are described (a thousand, since
+    nobody can look at them afterwards; of a dry run twenty), or `every` one.
+    """
+    from .storage.repair import NAMED, repair_database
+    from .storage.repair_preview import preview_repair
+    from .storage.rows_check import LISTED
+
+    work, listed = (preview_repair, LISTED) if dry_run else (repair_database, NAMED)
     with closing(open_backend(settings.url, settings.storage_options)) as backend:
-        return repair_database(backend, _database_of(settings), actor=actor(), folds=FOLDS, compared=compared_tables())
+        return work(
+            backend,
+            _database_of(settings),
+            actor=actor(),
+            folds=FOLDS,
+            compared=compared_tables(),
+            listed=None if every else listed,
+            up_to_hole=up_to_hole,
+        )
 
 
 def open_or_create(settings: Settings, made: Callable[[Store], None] = lambda _: None) -> Store:
@@ -247,7 +264,9 @@ class Store(Keeping, Signing, Tracing):
         """Log a draft outside any run and return it as a version; `Run.log_artifact` records who made it, too.
 
         Equal content in one collection is one version: the one that exists is returned, and `latest` moves to it. With
-        `quiet` neither `latest` nor another alias moves, unless the collection has no version yet.
+        `quiet` neither `latest` nor another alias moves, unless the collection has no version yet. Warns of a version
+        without a file: metadata alone may be meant, or a pattern found nothing; and of a new one whose content was
+        deleted in its collection before, with who did that, when and why.
         """
         proposal = Proposal(
             project=project or self.project,
@@ -263,7 +282,11 @@ class Store(Keeping, Signing, Tracing):
         outcome = commit_draft(
             self.catalog, proposal, also, self.progress(f"log {artifact.collection}"), self.stat_cache
         )
-        return artifact.settle(outcome.version, self)
+        if outcome.buried is not None:
+            _log.warning("%s", outcome.buried.told(outcome.version))
+        artifact.settle(outcome.version, self)
+        warn_if_empty(outcome.version)
+        return artifact
 
     def status(
         self, folder: str | os.PathLike[str], against: str | Ref | None = None, *, ignore: str | Iterable[str] = ()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..storage.digest import Digest
 from ..storage.errors import Frozen, InvalidInput, NotLogged
-from .display import version_html
 from .draft import Draft
 from .drafting import Drafting
 from .housed import Housed
 from .metadata import Metadata, check_words
-from .records import Change, listed
+from .records import listed
 from .ref import check_name
+from .warned import warn
 
 if TYPE_CHECKING:
     from .leftovers import Leftovers
@@ -39,7 +38,8 @@ class Artifact(Drafting, Housed):
 
     A new one is a draft that files are added to; logging it makes it an immutable version, and then the same object
     offers what a version can do. Without a type it takes that of its collection, or `artifact` if it is the first.
-    Raises InvalidName for a name or type outside the grammar and InvalidInput for metadata that is not JSON.
+    Raises InvalidName for a name or type outside the grammar and InvalidInput for metadata that is not JSON; NaN and
+    infinities, which are not either, are kept as the text "NaN", "Infinity" and "-Infinity", as run.summary keeps them.
 
     >>> draft = Artifact("dataset", type="dataset", metadata={"tokens": 9})
     >>> draft.add_bytes(b"a b c", "words.txt")
@@ -71,7 +71,11 @@ class Artifact(Drafting, Housed):
         return f"<Artifact draft {self._name}>"
 
     def _repr_html_(self) -> str | None:
-        return None if self._logged is None else version_html(self._logged.record)
+        from .display import draft_html, version_html
+
+        if self._logged is not None:
+            return version_html(self._logged.record)
+        return None if self._draft is None else draft_html(self, self._draft)
 
     # Both
 
@@ -236,8 +240,14 @@ class Artifact(Drafting, Housed):
         logged.require_bytes()
         draft = Artifact(self._name, self._type, self._description, self._metadata)
         walk = logged.content.manifest.walk
-        base, refers = logged.record.digest, logged.record.refers
-        draft._draft = Draft(base, lambda path: next(walk(path), None) is not None, refers=refers)
+        record, store = logged.record, logged.home.catalog.engine.marker.store_id
+        draft._draft = Draft(
+            record.digest,
+            lambda path: next(walk(path), None) is not None,
+            refers=record.refers,
+            base_ref=record.ref,
+            base_store=store,
+        )
         return draft
 
     def diff(self, other: Artifact) -> Difference:
@@ -245,7 +255,13 @@ class Artifact(Drafting, Housed):
         return self._held().diff(other._held())
 
     def save(self) -> None:
-        """Keep what was changed of description, metadata, tags and aliases; sends only that."""
+        """Keep what was changed of description, metadata, tags and aliases; sends only that.
+
+        What others saved meanwhile stands: metadata goes by its keys at the top, of which a dict with all that is in it
+        is one. Raises Conflict where they gave the same key, or the description, another value: then nothing is saved.
+        """
+        from .change import Change
+
         logged = self._held()
         record = logged.record
         change = Change.between(record, self._description, self._metadata, self._tags, self._aliases)
@@ -291,8 +307,7 @@ class Artifact(Drafting, Housed):
 
 def _warn(left: Leftovers) -> None:
     what = f"{left.count:,} files stay" if left.count != 1 else "1 file stays"
-    warnings.warn(
+    warn(
         f"{what} of {left.version.ref} in the folder, beside those of the version put there; `checkout()` makes"
-        " a folder hold exactly one version",
-        stacklevel=4,
+        " a folder hold exactly one version"
     )

@@ -7,7 +7,7 @@ transaction. Records are read in batches, so that a graph of many versions costs
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Select, func, select
 
@@ -28,9 +28,12 @@ from .collection import (
 )
 from .history import last_move, number_at, read_history
 from .reading import read_collections, read_previous, read_records, read_references, read_type, read_versions
-from .records import Change, CollectionRecord, ExternalRecord, VersionRecord
+from .records import CollectionRecord, ExternalRecord, VersionRecord
 from .ref import LATEST, Ref, check_alias, check_name, check_project, check_tag, fold_name
 from .suggest import absent_collection, absent_version
+
+if TYPE_CHECKING:
+    from .change import Change
 
 __all__ = ["Also", "Catalog"]
 
@@ -196,9 +199,10 @@ class Catalog:
         return self.engine.write(work)
 
     def change(self, version: VersionRecord, change: Change) -> VersionRecord:
-        """Change a version's words, tags and aliases in one transaction.
+        """Change a version's words, tags and aliases in one transaction, and let stand what others changed meanwhile.
 
-        An alias that is to be taken away and means another version by now is left to that one.
+        An alias that is to be taken away and means another version by now is left to that one. Raises Conflict for a
+        word that somebody else has given another value since; nothing is changed then.
         """
         for tag in change.tags.given:
             check_tag(tag)
@@ -206,7 +210,7 @@ class Catalog:
         def work(tx: Transaction) -> VersionRecord:
             collection = open_collection(tx, version.project, version.collection, None)
             current = read_records(tx.connection, [version.id])[version.id]
-            edited = dict(change.words)
+            edited = change.words(current)
             tags = ({*current.tags} | {*change.tags.given}) - {*change.tags.taken}
             if tags != {*current.tags}:
                 edited["tags"] = sorted(tags)

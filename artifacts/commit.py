@@ -7,16 +7,19 @@ work can be done again where a collector took packs that it relied on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
+from ..storage.database import Transaction
+from ..storage.errors import InvalidInput
 from ..storage.pack import PackKind, encode
 from ..storage.session import Session
 from .catalog import Also, Catalog
 from .collection import NewVersion
 from .draft import Draft
 from .entry import Entry
+from .gone import Buried, find_buried
 from .manifest import Manifest, Root, build, diff, edit, overlay
 from .metadata import encode_json, plain
 from .recall import Recall
@@ -24,8 +27,9 @@ from .records import ExternalRecord, VersionRecord
 from .references import Tally, are_nested
 from .stat_cache import Origin, StatCache
 from .upload import Progress, upload
+from .warned import warn
 
-__all__ = ["Outcome", "Proposal", "commit_draft"]
+__all__ = ["Outcome", "Proposal", "commit_draft", "warn_if_empty"]
 
 NO_CACHE = StatCache(None)
 CHANGES = 200_000  # held to be made to a base: some 100 MiB
@@ -56,6 +60,7 @@ class Outcome:
     new_bytes: int  # that were added to the bucket
     new_chunks: int
     external: int = 0  # entries whose bytes stay where they are
+    buried: Buried | None = None  # what was deleted and had the same content; looked for where it is new
 
 
 def commit_draft(
@@ -67,12 +72,15 @@ def commit_draft(
 ) -> Outcome:
     """Log a draft; see `Catalog.log` for `also` and what is returned. Files that `stat_cache` knows are not read.
 
-    Raises SourceChanged where a file is not what was added, Conflict or InvalidName for what the collection cannot take
-    (asked before anything is read); nothing is recorded then. The draft is closed meanwhile, and stays so once it is
-    logged; Conflict where it is already.
+    Raises SourceChanged where a file is not what was added, and, before anything is read, InvalidInput for a draft of a
+    version of another store, Conflict or InvalidName for what the collection cannot take; nothing is recorded then.
+    The draft is closed meanwhile, and stays so once it is logged; Conflict where it is already.
     """
-    encode_json(plain(proposal.metadata))  # what was put into a list or a dict of it later was not seen
+    # What was put into a list or a dict of it after it was assigned was not seen.
+    proposal = replace(proposal, metadata=plain(proposal.metadata))
+    encode_json(proposal.metadata)
     with proposal.draft.taken():
+        _require_base(proposal.draft, catalog.engine.marker.store_id)
         catalog.prepare(proposal.project, proposal.name, proposal.type, proposal.aliases, proposal.tags)
         watched = [progress]  # by the first try alone: what is done again is no progress
 
@@ -82,6 +90,24 @@ def commit_draft(
             return _try(catalog, proposal, also, watched.pop() if is_first else None, recall)
 
         return catalog.engine.insist(work)
+
+
+def warn_if_empty(version: VersionRecord) -> None:
+    """Warn of a version without a file: of metadata alone, or of a pattern that should have found something."""
+    if not version.file_count:
+        warn(
+            f"{version.ref} was logged without a file; if it should have some, look at what was added: a pattern that"
+            " matches nothing adds nothing"
+        )
+
+
+def _require_base(draft: Draft, store: str) -> None:
+    """Raise InvalidInput where the version that a draft goes on from is in another store: its content is not here."""
+    if draft.base is not None and draft.base_store != store:
+        raise InvalidInput(
+            f"{draft.base_ref}, which this draft goes on from, is in another store: download it from there, and log its"
+            " folder here, as a new draft (add_dir)"
+        )
 
 
 def _try(catalog: Catalog, proposal: Proposal, also: Also | None, progress: Progress | None, recall: Recall) -> Outcome:
@@ -99,13 +125,22 @@ def _try(catalog: Catalog, proposal: Proposal, also: Also | None, progress: Prog
         session.flush()
         references = tally.records() if draft.base is None else _references(catalog, draft, root)
         words = proposal.description, proposal.metadata
-        new = NewVersion(root.digest, root.size, root.entries, *words, draft.base, references, proposal.quiet)
+        buried: list[Buried | None] = [None]
+
+        def together(tx: Transaction, version: int, is_new: bool) -> None:
+            buried[0] = find_buried(tx.connection, version) if is_new else None
+            if also is not None:
+                also(tx, version, is_new)
+
+        new = NewVersion(
+            root.digest, root.size, root.entries, *words, draft.base, references, proposal.quiet, draft.base_ref
+        )
         version, is_new = catalog.log(
-            proposal.project, proposal.name, proposal.type, new, session, proposal.aliases, proposal.tags, also
+            proposal.project, proposal.name, proposal.type, new, session, proposal.aliases, proposal.tags, together
         )
         recall.save(draft.ordered, Origin(engine.marker.store_id, version.ref, version.digest))
         external = sum(one.objects for one in references)
-        return Outcome(version, is_new, session.new_bytes, session.new_chunks, external)
+        return Outcome(version, is_new, session.new_bytes, session.new_chunks, external, buried[0])
 
 
 def _edit(catalog: Catalog, draft: Draft, entries: Iterator[Entry], pages: _Pages) -> Root:

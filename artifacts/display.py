@@ -6,14 +6,17 @@ Knows HTML and how to be safe in it; must not know runs or lineage. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING
 
+from ..storage.brief import utc
+
 if TYPE_CHECKING:
+    from .artifact import Artifact
+    from .draft import Draft
     from .records import VersionRecord
 
-__all__ = ["table_html", "utc", "version_html"]
+__all__ = ["draft_html", "table_html", "version_html"]
 
 LONGEST = 400  # characters of a value
 
@@ -37,6 +40,24 @@ def version_html(one: VersionRecord) -> str:
     )
 
 
+def draft_html(one: Artifact, draft: Draft) -> str:
+    """Return the table of what would be logged now."""
+    files, size = draft.totals()
+    return table_html(
+        f"draft {one.collection}",
+        [
+            ("type", one.type or ""),
+            ("goes on from", draft.base_ref),
+            ("aliases", ", ".join(one.aliases)),
+            ("tags", ", ".join(one.tags)),
+            ("files added" if draft.base_ref else "files", f"{files:,}"),
+            ("size", f"{size:,} bytes"),
+            ("about", one.description or ""),
+            ("metadata", ", ".join(f"{key}: {value}" for key, value in one.metadata.items())),
+        ],
+    )
+
+
 def table_html(title: str, pairs: Iterable[tuple[str, str]]) -> str:
     """Return a table with a heading; what is empty is left out, and what is long is cut and says so.
 
@@ -46,11 +67,6 @@ def table_html(title: str, pairs: Iterable[tuple[str, str]]) -> str:
     rows = "".join(f"<tr><td>{_safe(name)}</td><td>{_safe(_cut(value))}</td></tr>" for name, value in pairs if value)
     head = f'<thead><tr><th colspan="2">{_safe(_cut(title))}</th></tr></thead>'
     return f"<table>{head}<tbody>{rows}</tbody></table>"
-
-
-def utc(at: int) -> str:
-    """Print microseconds since the epoch to the second."""
-    return f"{datetime.fromtimestamp(at / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _cut(text: str) -> str:

@@ -44,9 +44,12 @@ class Draft:
         folder: str | None = None,
         *,
         refers: bool = False,
+        base_ref: str = "",
+        base_store: str = "",
     ) -> None:
         self.base = base  # digest of the root page that this draft changes
         self.refers = refers  # whether the base has external entries
+        self.base_ref, self.base_store = base_ref, base_store  # the base's address, and the id of the store it is in
         self._holds = holds
         self._spooled = 0
         self.removed: set[str] = set()

@@ -80,6 +80,15 @@ class Entry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     executable: bool = False
     external: External | None = None
 
+    def __repr__(self) -> str:
+        from ..storage.brief import brief, few
+
+        where = None if self.external is None else f"at {self.external.url}"
+        kind = "executable" if self.executable else None
+        return brief(
+            f"Entry {self.path}", few(self.size, "byte") or "empty", f"b3:{self.digest.hex()[:8]}", kind, where
+        )
+
 
 def shown(path: str) -> str:
     """Escape a path for a message: printable, one line, at most about 200 characters."""

@@ -1,6 +1,7 @@
 """Metadata: JSON that is checked when it is assigned, not after eight hours of training.
 
-Knows what JSON can hold and how close relatives (numpy scalars, paths, times) become JSON; imports none of them.
+Knows what JSON can hold and how close relatives (numpy scalars, paths, times) become JSON; imports none of them. A
+number that JSON has no form for does not keep a trained model from being logged: it is kept as text.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Self
 
 from ..storage.errors import InvalidInput
 
-__all__ = ["LARGEST", "Metadata", "check_words", "encode_json", "plain"]
+__all__ = ["LARGEST", "Metadata", "check_words", "encode_json", "plain", "plain_number"]
 
 LARGEST = 1 << 20  # bytes of JSON
 DEEPEST = 64
@@ -25,12 +26,24 @@ _BIGGEST_INTEGER = 2**63
 def plain(value: Any, where: str = "metadata") -> Any:
     """Return `value` as JSON values; InvalidInput names the place of what cannot be one.
 
-    Numpy scalars become numbers, arrays lists, paths and times text, tuples and sets lists.
+    Numpy scalars become numbers, arrays lists, paths and times text, tuples and sets lists; NaN and infinities the text
+    that `plain_number` says.
 
     >>> plain({"lr": 3e-4, "split": ("train", "test")})
     {'lr': 0.0003, 'split': ['train', 'test']}
     """
     return _Plain().value(value, where)
+
+
+def plain_number(value: float) -> float | str:
+    """Return a number as JSON can hold it: NaN and infinities as the text "NaN", "Infinity" and "-Infinity".
+
+    >>> plain_number(0.5), plain_number(float("nan"))
+    (0.5, 'NaN')
+    """
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def encode_json(value: Any, what: str = "metadata") -> str:
@@ -71,9 +84,7 @@ class _Plain:
                 raise InvalidInput(f"{_cut(where)} is an integer beyond 64 bits; keep it as text")
             return int(value)
         if isinstance(value, float):
-            if not math.isfinite(value):
-                raise InvalidInput(f"{_cut(where)} is {value}, which JSON cannot hold; use None, or text")
-            return float(value)
+            return plain_number(float(value))
         if depth >= DEEPEST:
             raise InvalidInput(f"{_cut(where)} is nested more than {DEEPEST} deep, or holds itself")
         return self._made_of(value, where, depth + 1)

@@ -5,15 +5,13 @@ Knows no SQL and no bytes. Times are microseconds since the Unix epoch, UTC; siz
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 from ..storage.digest import Digest
-from .metadata import Metadata
-from .ref import LATEST, fold_name
 
-__all__ = ["Change", "CollectionRecord", "ExternalRecord", "Names", "VersionRecord", "listed"]
+__all__ = ["CollectionRecord", "ExternalRecord", "VersionRecord", "listed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +35,13 @@ class VersionRecord:
     aliases: tuple[str, ...]
     tags: tuple[str, ...]
     refers: bool = False  # to places outside the store: it has external entries
+
+    def __repr__(self) -> str:
+        from ..storage.brief import brief, few, names, utc
+
+        what = self.type, self.state, few(self.file_count, "file") or "no file", few(self.size, "byte")
+        known = utc(self.created), f"b3:{self.digest.hex()[:8]}", names("aliases", self.aliases)
+        return brief(f"VersionRecord {self.ref}", *what, *known)
 
     @property
     def version(self) -> str:
@@ -88,6 +93,13 @@ class CollectionRecord:
     updated: int
     aliases: dict[str, int]  # alias → number
 
+    def __repr__(self) -> str:
+        from ..storage.brief import brief, few, utc
+
+        latest = None if self.latest is None else f"latest v{self.latest}"
+        known = few(self.versions, "version") or "no version", latest, utc(self.updated)
+        return brief(f"CollectionRecord {self.project}/{self.name}", self.type, *known)
+
 
 @dataclass(frozen=True, slots=True)
 class ExternalRecord:
@@ -100,50 +112,6 @@ class ExternalRecord:
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` prints of it."""
         return {"url": self.url, "objects": self.objects, "size": self.size}
-
-
-class Names(NamedTuple):
-    """Names to give and names to take away; two that differ only by case are one."""
-
-    given: tuple[str, ...] = ()
-    taken: tuple[str, ...] = ()
-
-    @classmethod
-    def between(cls, before: Iterable[str], now: Iterable[str], spare: str = "") -> Self:
-        """Return what leads from one set of names to another; `spare` is never taken away."""
-        old, new = {fold_name(one): one for one in before}, {fold_name(one): one for one in now}
-        return cls(
-            tuple(one for key, one in new.items() if key not in old),
-            tuple(one for key, one in old.items() if key not in new and one != spare),
-        )
-
-
-class Change(NamedTuple):
-    """What somebody changed of a version: only that, so that what others changed meanwhile stands."""
-
-    words: dict[str, Any]  # any of description and metadata
-    tags: Names
-    aliases: Names
-
-    def __bool__(self) -> bool:
-        return bool(self.words or any(self.tags) or any(self.aliases))
-
-    @classmethod
-    def between(
-        cls,
-        record: VersionRecord,
-        description: str | None,
-        metadata: Mapping[str, Any],
-        tags: Iterable[str],
-        aliases: Iterable[str],
-    ) -> Self:
-        """Return what leads from a record to other words and names; InvalidInput for metadata that is not JSON."""
-        words: dict[str, Any] = {}
-        if description != record.description:
-            words["description"] = description
-        if metadata != record.metadata:
-            words["metadata"] = dict(Metadata(metadata))  # what was changed within a value is checked now
-        return cls(words, Names.between(record.tags, tags), Names.between(record.aliases, aliases, spare=LATEST))
 
 
 def listed(names: str | Iterable[str] | None) -> list[str]:

@@ -118,7 +118,7 @@ def secure(artifact: Artifact, folder: Path) -> Artifact:
     the folder takes no copy.
     """
     draft = artifact.take_draft()
-    private = Draft(draft.base, refers=draft.refers)
+    private = Draft(draft.base, refers=draft.refers, base_ref=draft.base_ref, base_store=draft.base_store)
     private.removed, private.references = set(draft.removed), set(draft.references)
     numbers = count()
     private.add_all(

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..artifacts.artifact import Artifact
+from ..artifacts.metadata import plain
 from ..artifacts.records import listed
 from ..artifacts.ref import Ref
 from ..storage.errors import Conflict, InvalidInput, NotFound
@@ -37,6 +38,11 @@ __all__ = ["INTERVAL", "Run", "RunHome", "draft_of", "start_run"]
 INTERVAL = 30.0  # seconds between heartbeats
 REASON = 500  # characters kept of the error that ended a run
 log = logging.getLogger("lineart")
+_ELSEWHERE = {  # what others have, and what is here instead
+    "log": "one value of each name is kept, the last: run.summary['loss'] = 0.1, or run.summary.update({'loss': 0.1})",
+    "log_code": "the commit, what is not committed, and the command are recorded by themselves",
+    "watch": "of gradients and weights nothing is recorded by itself; what is worth keeping goes into run.summary",
+}
 
 
 def start_run(
@@ -97,6 +103,13 @@ class Run(Described):
 
         return run_html(self._record, self.config, self.summary)
 
+    if not TYPE_CHECKING:  # to whom every name would be one of a run
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError; of a name that others use, it says what there is instead."""
+            instead = f": {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+            raise AttributeError(f"'Run' object has no attribute {name!r}{instead}", name=name, obj=self)
+
     @property
     def ended(self) -> bool:
         """Whether this object's part in the run is over."""
@@ -137,10 +150,11 @@ class Run(Described):
         """Log a draft, or a file or folder under `name` (by default its own), as a product of this run.
 
         Returns the version once it is committed. Content that the collection already has is the version that exists;
-        metadata that differs stays on the edge, with a warning. With `background` it returns as soon as the files are
-        copied aside, where nobody overwrites them, and uploads while the program goes on: the artifact's `wait()`
-        returns once it is committed, whatever needs the version waits by itself, and `finish()` waits for everything
-        and raises the first error. Versions are numbered in the order of the calls all the same.
+        metadata that differs stays on the edge, with a warning. A version without a file is logged, with one, too. With
+        `background` it returns as soon as the files are copied aside, where nobody overwrites them, and uploads while
+        the program goes on: the artifact's `wait()` returns once it is committed, whatever needs the version waits by
+        itself, and `finish()` waits for everything and raises the first error. Versions are numbered in the order of
+        the calls all the same.
         """
         self._require_open()
         artifact = artifact_or_path
@@ -158,7 +172,7 @@ class Run(Described):
 
     def _log(self, artifact: Artifact, aliases: list[str], tags: list[str]) -> Artifact:
         differs: list[bool] = []
-        also = self._home.ledger.produced(self.id, dict(artifact.metadata), lambda: differs.append(True))
+        also = self._home.ledger.produced(self.id, plain(artifact.metadata), lambda: differs.append(True))
         quiet = self.repeats
         logged = self._home.log(artifact, aliases=aliases, tags=tags, project=self.project, also=also, quiet=quiet)
         if differs:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from collections.abc import Set as AbstractSet
@@ -17,6 +16,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from ..artifacts.metadata import plain_number
 from ..storage.errors import InvalidInput
 
 __all__ = ["Changes", "Values", "plain", "to_mapping"]
@@ -55,18 +55,12 @@ def plain(value: Any, depth: int = DEPTH) -> Any:
     if isinstance(value, int):
         return int(value) if abs(value) < 1 << 63 else str(int(value))
     if isinstance(value, float):
-        return _number(float(value))
+        return plain_number(float(value))
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     if depth <= 0:
         return _text(value)
     return _nested(value, depth - 1)
-
-
-def _number(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _nested(value: Any, depth: int) -> Any:

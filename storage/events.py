@@ -53,6 +53,13 @@ class Event:
     actor: str
     seq: int | None = None
 
+    def __repr__(self) -> str:
+        from .brief import brief, utc, values
+
+        what = f"Event {'-' if self.seq is None else self.seq} {self.kind} {self.subject}"
+        said = values(self.data, ("project", "collection"))
+        return brief(what, *said, utc(self.time), f"by {self.actor}", self.reason)
+
     def to_line(self) -> bytes:
         """Return the journal's line; InvalidInput if the data is not JSON."""
         if self.seq is None:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ...artifacts.display import table_html, utc
+from ...artifacts.display import table_html
+from ...storage.brief import utc
 from ..printing import print_duration
 from ..render import lineage_trees
 from .drawing import draw, roots_of

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 
 import msgspec
 import pytest
 
 import lineart
 from lineart.artifacts.source import file_source
-from lineart.storage.errors import Conflict, Frozen, SourceChanged, StoreUnavailable
+from lineart.lineage.capture import Capture
+from lineart.lineage.run import start_run
+from lineart.storage.errors import Conflict, Frozen, InvalidInput, SourceChanged, StoreUnavailable
 
 
 def change_unseen(path, data):
@@ -108,3 +111,41 @@ def test_a_draft_whose_log_failed_takes_more_and_is_logged_again(new_store, hook
     draft.add_bytes(b"two", "b")
     draft.remove("a")
     assert [entry.path for entry in store.log(draft).files()] == ["b"]
+
+
+@pytest.mark.parametrize("way", ["new", "emptied"])
+def test_a_version_without_files_is_logged_with_a_warning_that_names_it_and_the_caller(store, make, log, way):
+    draft = make(files={}, metadata={"rows": 0}) if way == "new" else log(files={"a": b"1"}).new_draft()
+    if way == "emptied":
+        draft.remove("a")
+    with (
+        start_run(store, "p", capture=Capture.none(), interval=None) as run,
+        pytest.warns(match="without a file") as caught,
+    ):
+        logged = run.log_artifact(draft, aliases=["clean"])
+    assert [str(one.message).partition(" ")[0] for one in caught] == [logged.ref]
+    assert (caught[0].category, caught[0].filename) == (UserWarning, __file__)
+    assert store.artifact("data:clean").file_count == 0
+
+
+def test_a_version_with_files_is_logged_without_a_warning(store, make):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store.log(make(files={"empty": b""}))
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_draft_that_goes_on_from_a_version_of_another_store_is_refused_before_anything_is_uploaded(
+    log, tmp_path, background
+):
+    draft = log("words", files={"a": b"1"}).new_draft()
+    draft.add_bytes(b"2", "b")
+    with lineart.create(tmp_path / "other") as other:
+        run = start_run(other, "p", capture=Capture.none(), interval=None)
+        with pytest.raises(InvalidInput, match=r"p/words:v0, .* is in another store: download .*add_dir") as caught:
+            run.log_artifact(draft, background=background).wait()
+        run.finish()
+        assert type(caught.value) is InvalidInput
+        assert other.collections() == []
+        assert [one.key for one in other.engine.backend.list("") if one.key.startswith(("packs/", "meta/"))] == []
+        assert other.check().clean

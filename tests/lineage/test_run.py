@@ -92,6 +92,23 @@ def test_config_and_summary_are_saved_at_the_end(world, config):
     assert run.config.api_token == "x", "masked where it is kept, not where it is used"
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("log", r"run\.summary\['loss'\] = "),
+        ("log_code", "by themselves"),
+        ("watch", r"run\.summary"),
+        ("odd", "no attribute 'odd'"),
+    ],
+)
+def test_what_others_call_it_is_answered_with_what_it_is_called_here(world, name, said):
+    with start(world) as run:
+        with pytest.raises(AttributeError, match=said):
+            getattr(run, name)({"loss": 0.5})
+        assert not hasattr(run, name)
+        assert name not in dir(run)
+
+
 def test_a_beat_saves_what_changed_and_says_that_the_run_lives(world):
     run = start(world)
     world.wait(100)

@@ -105,7 +105,8 @@ def store(tmp_path, monkeypatch):
 def test_what_a_store_hands_out_is_shown(store):
     draft = lineart.Artifact("raw", metadata={"<b>": "</td>\u202e"}, description="first & last")
     draft.add_bytes(b"1", "f")
-    assert draft._repr_html_() is None
+    assert '<th colspan="2">draft raw</th>' in draft._repr_html_()
+    ET.fromstring(draft._repr_html_())
     with start_run(store, "p", job_type="<i>prep", config={"lr": 0.1, "x": "y" * 1000}) as run:
         logged = run.log_artifact(draft, aliases=["best"])
         running = run._repr_html_()
