@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .artifacts.ref import Ref
     from .lineage.account import Account
     from .lineage.answers.impact import Impact
+    from .lineage.answers.repro_script import Script
     from .lineage.answers.stale import Staleness
     from .lineage.answers.why import Why
     from .lineage.exchange.importing import Imported
@@ -97,7 +98,7 @@ class Tracing:
         return provenance(self.ledger, found)
 
     def import_openlineage(self, lines: Iterable[str | bytes], *, keep_going: bool = False) -> Imported:
-        """Record the runs that OpenLineage events tell of, one JSON object a line, in the store's project.
+        """Record the runs that OpenLineage events tell of, one a line or all in one JSON array, in the store's project.
 
         A dataset becomes a collection, each of its versions a version with one external entry: its bytes stay where
         they are, and nothing is asked there. Importing again what is known changes nothing. Raises InvalidInput for a
@@ -117,22 +118,26 @@ class Tracing:
 
         return select_versions(self.catalog, selector, self.project)
 
-    def stale(self, selector: str | Ref | None = None) -> Staleness:
+    def stale(self, selector: str | Ref | None = None, *, externals: bool = False) -> Staleness:
         """Return what was made from inputs that have newer versions, in the order in which it should be made again.
 
         Of the versions that a selector means; without one, of those of the project that hold an alias, `latest`
         included. A version is up to date where any run that produced it used the newest inputs, which must be up to
-        date themselves; deleted versions are neither judged nor newer. Raises InvalidSelector, and NotFound.
+        date themselves; deleted versions are neither judged nor newer. With `externals`, places outside the store are
+        asked over the network: where one changed, what refers to it is out of date. Raises InvalidSelector, and
+        NotFound.
         """
         from .lineage.answers.stale import stale_versions
 
-        return stale_versions(self.catalog, selector, self.project)
+        return stale_versions(self.catalog, selector, self.project, externals=externals)
 
     def impact(self, ref: str | Ref) -> Impact:
         """Return what was made from versions, and what of it holds aliases; a ref, a selector or a URL names them.
 
         `named` are the versions that hold an alias other than `latest`, `others` the rest, each with the shortest way
-        to it; `running` are runs that have used any of it and have not ended. Raises InvalidSelector, and NotFound.
+        to it; `running` are runs that have used any of it and have not ended. What holds the same files is the same
+        data: `same` are the versions elsewhere that do. `held_before` are the aliases that any of it held and lost,
+        what was lost last first. Raises InvalidSelector, and NotFound.
         """
         from .lineage.answers.impact import impact_of
 
@@ -140,12 +145,13 @@ class Tracing:
 
     def repro(
         self, ref: str | Ref, *, depth: int | None = None, start: str | Ref | None = None, force: bool = False
-    ) -> str:
+    ) -> Script:
         """Return a POSIX shell script that makes a version again, from raw data on, and compares what came out.
 
         `depth` bounds the steps from version over run to version, `start` names versions that are fetched and not made
-        again. Where something was not recorded the script ends, or goes on without it with `force`. Raises NotFound
-        where no run is known to have made the version.
+        again. Where something was not recorded the script ends, or goes on without it with `force`; its `warnings` say
+        where that is and which inputs are deleted, its `needs` what there has to be. Raises NotFound where no run is
+        known to have made the version.
         """
         from . import __version__
         from .lineage.answers.repro import plan_of

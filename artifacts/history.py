@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .records import VersionRecord
 
-__all__ = ["BY_DELETION", "Held", "alias_at", "last_move", "number_at", "read_history", "taken_aliases"]
+__all__ = ["BY_DELETION", "Held", "alias_at", "end_of", "last_move", "number_at", "read_history", "taken_aliases"]
 
 SET, REMOVED = "alias.set", "alias.removed"
-DELETED = "version.deleted"
+DELETED, PURGED = "version.deleted", "version.purged"
 BY_DELETION = "was deleted"  # how the reason ends for which an alias moves or goes by itself
 _project, _collection, _event = tables.project, tables.collection, storage_tables.event
 
@@ -56,6 +56,17 @@ def last_move(connection: Connection, collection: int, alias: str) -> Event | No
     wanted = _of(connection, collection).where(_event.c.kind == SET, _about(alias))
     row = connection.execute(wanted.order_by(_event.c.seq.desc()).limit(1)).first()
     return None if row is None else _event_of(row)
+
+
+def end_of(connection: Connection, version: VersionRecord) -> list[Event]:
+    """Return what became of a version that is not live: the event that last deleted it, and the one that purged it."""
+    here = select(_event).where(
+        _event.c.subject == f"{version.project}/{version.collection}",
+        _event.c.kind.in_([DELETED, PURGED]),
+        _event.c.data.contains(f'"number":{version.number},'),
+    )
+    rows = connection.execute(here.order_by(_event.c.seq.desc()).limit(1 + (version.state == "purged")))
+    return [_event_of(row) for row in reversed(rows.all())]
 
 
 def taken_aliases(connection: Connection, collection: int, number: int) -> list[str]:

@@ -17,30 +17,31 @@ from . import tables
 from .records import CollectionRecord, ExternalRecord, VersionRecord
 from .ref import LATEST, fold_name
 
-__all__ = ["read_collections", "read_previous", "read_records", "read_references", "read_type", "read_versions"]
+__all__ = [
+    "COLUMNS",
+    "read_collections",
+    "read_previous",
+    "read_records",
+    "read_references",
+    "read_type",
+    "read_versions",
+    "version_of",
+]
 
 BATCH = 500
 _project, _collection, _version = tables.project, tables.collection, tables.version
 _alias, _tag, _reference = tables.alias, tables.tag, tables.reference
 _Names = Mapping[int, Sequence[str]]  # by the row ids of versions
 
+COLUMNS = ("number", "digest", "size", "file_count", "state", "created", "deleted", "actor", "description", "data")
 _owned = _collection.join(_project, _project.c.id == _collection.c.project)
 _refers = exists().where(_reference.c.version == _version.c.id).label("refers")
-_VERSIONS = select(  # in the order in which `_record` takes them
+_VERSIONS = select(  # in the order in which `version_of` takes them
     _version.c.id,
     _project.c.name,
     _collection.c.name,
     _collection.c.type,
-    _version.c.number,
-    _version.c.digest,
-    _version.c.size,
-    _version.c.file_count,
-    _version.c.state,
-    _version.c.created,
-    _version.c.deleted,
-    _version.c.actor,
-    _version.c.description,
-    _version.c.data,
+    *(_version.c[one] for one in COLUMNS),
     _refers,
 ).select_from(_version.join(_owned, _collection.c.id == _version.c.collection))
 _ALIASES = select(_alias.c.version, _alias.c.name).order_by(_alias.c.name)
@@ -55,7 +56,7 @@ def read_records(connection: Connection, ids: Sequence[int]) -> dict[int, Versio
         aliases = _names(connection, _ALIASES.where(_alias.c.version.in_(part)))
         tags = _names(connection, _TAGS.where(_tag.c.version.in_(part)))
         rows = connection.execute(_VERSIONS.where(_version.c.id.in_(part)))
-        found.update((row[0], _record(row, aliases, tags)) for row in rows)
+        found.update((row[0], version_of(row, aliases.get(row[0], ()), tags.get(row[0], ()))) for row in rows)
     return {one: found[one] for one in ids if one in found}
 
 
@@ -65,7 +66,7 @@ def read_versions(connection: Connection, collection: int) -> list[VersionRecord
     aliases = _names(connection, _ALIASES.where(_alias.c.collection == collection))
     tags = _names(connection, _TAGS.select_from(tagged).where(_version.c.collection == collection))
     rows = connection.execute(_VERSIONS.where(_version.c.collection == collection).order_by(_version.c.number))
-    return [_record(row, aliases, tags) for row in rows]
+    return [version_of(row, aliases.get(row[0], ()), tags.get(row[0], ())) for row in rows]
 
 
 def read_previous(connection: Connection, version: VersionRecord) -> VersionRecord | None:
@@ -94,7 +95,8 @@ def _names(connection: Connection, wanted: Select[tuple[Any, Any]]) -> _Names:
     return out
 
 
-def _record(row: Sequence[Any], aliases: _Names, tags: _Names) -> VersionRecord:
+def version_of(row: Sequence[Any], aliases: Iterable[str], tags: Iterable[str]) -> VersionRecord:
+    """Return a row as a record: id; project, name and type of its collection; COLUMNS; whether it refers elsewhere."""
     # Taken apart at once: a look at each column by its name takes as long as all else that is done for a row.
     id_, project, name, type_, number, digest, size, count, state, created, deleted, actor, about, data, refers = row
     return VersionRecord(
@@ -112,8 +114,8 @@ def _record(row: Sequence[Any], aliases: _Names, tags: _Names) -> VersionRecord:
         actor=intern(actor),
         description=about,
         metadata={} if data == "{}" else json.loads(data),
-        aliases=tuple(aliases.get(id_, ())),
-        tags=tuple(tags.get(id_, ())),
+        aliases=tuple(aliases),
+        tags=tuple(tags),
         refers=bool(refers),
     )
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import groupby
+from typing import NamedTuple
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import ColumnElement, Connection, exists, func, select
 
 from ..storage import tables as storage_tables
 from ..storage.database import Transaction
@@ -28,7 +29,17 @@ from .ref import LATEST, Ref, fold_name
 from .roots import Named, StoreRoots
 from .upload import Progress
 
-__all__ = ["GRACE", "Cleanup", "Needed", "aliases_taken", "blockers", "collect", "delete_versions", "restore_version"]
+__all__ = [
+    "GRACE",
+    "Cleanup",
+    "InGrace",
+    "Needed",
+    "aliases_taken",
+    "blockers",
+    "collect",
+    "delete_versions",
+    "restore_version",
+]
 
 GRACE = timedelta(days=7)
 Needed = Callable[[Connection, int], Sequence[int]]  # from a version's row id to those of what was made from it
@@ -37,12 +48,23 @@ _version, _collection = tables.version, tables.collection
 _event, _pin, _session = storage_tables.event, storage_tables.pin, storage_tables.session
 
 
+class InGrace(NamedTuple):
+    """Versions that are deleted and whose bytes are kept: until their grace is over, or a writer is done with them."""
+
+    versions: int
+    size: int  # bytes, of which others may need some
+    first: int | None  # when the first may go: µs since the epoch
+    last: int | None  # when the last may
+    in_use: int  # versions besides whose grace is over, and on which a living session builds
+
+
 @dataclass(frozen=True, slots=True)
 class Cleanup:
     """What a collection did, or would do: the versions that are gone for good now, and what became of packs."""
 
     purged: list[VersionRecord]
     packs: Collected
+    in_grace: InGrace
 
 
 # Deleting
@@ -196,15 +218,18 @@ def collect(
         now = engine.database.write(lambda tx: tx.now())
         due = engine.database.read(lambda connection: _due(connection, now, span))
         roots = StoreRoots(engine, named, without=[one.id for one in due])
-        return Cleanup(due, Collector(engine, roots, tick=tick).preview(marked))
+        in_grace = engine.database.read(lambda connection: _in_grace(connection, now, span))
+        return Cleanup(due, Collector(engine, roots, tick=tick).preview(marked), in_grace)
     engine.begin_writing()
     engine.journal.check_tail()
-    purged = _purge(catalog, span, reason)
-    return Cleanup(purged, Collector(engine, StoreRoots(engine, named), reason=reason, tick=tick).run(marked))
+    now, purged = _purge(catalog, span, reason)
+    in_grace = engine.database.read(lambda connection: _in_grace(connection, now, span))
+    packs = Collector(engine, StoreRoots(engine, named), reason=reason, tick=tick).run(marked)
+    return Cleanup(purged, packs, in_grace)
 
 
-def _purge(catalog: Catalog, span: int, reason: str | None) -> list[VersionRecord]:
-    """Give up the bytes of versions whose grace is over, one collection a transaction."""
+def _purge(catalog: Catalog, span: int, reason: str | None) -> tuple[int, list[VersionRecord]]:
+    """Give up the bytes of versions whose grace is over, one collection a transaction, and say what time it was."""
     engine = catalog.engine
     now = engine.database.write(lambda tx: tx.now())
     due = engine.database.read(lambda connection: _due(connection, now, span))
@@ -219,17 +244,34 @@ def _purge(catalog: Catalog, span: int, reason: str | None) -> list[VersionRecor
     purged: list[VersionRecord] = []
     for name, group in groupby(due, key=lambda one: (one.project, one.collection)):
         purged += engine.write(partial(work, name=name, ids=frozenset(one.id for one in group)))
-    return purged
+    return now, purged
 
 
 def _due(connection: Connection, now: int, span: int) -> list[VersionRecord]:
     """Return the deleted versions whose grace is over and on which no living session builds, by collection."""
-    built_on = exists().where(
-        _pin.c.digest == _version.c.digest, _pin.c.session == _session.c.id, _session.c.expires > now
-    )
-    wanted = select(_version.c.id).where(_version.c.state == "deleted", _version.c.deleted <= now - span, ~built_on)
+    wanted = select(_version.c.id).where(*_over(now, span), ~_built_on(now))
     ids = connection.execute(wanted.order_by(_version.c.collection, _version.c.number)).scalars().all()
     return list(read_records(connection, ids).values())
+
+
+def _in_grace(connection: Connection, now: int, span: int) -> InGrace:
+    deleted = _version.c.deleted
+    what = select(func.count(), func.coalesce(func.sum(_version.c.size), 0), func.min(deleted), func.max(deleted))
+    found = what.where(_version.c.state == "deleted", deleted > now - span)
+    count, size, *ends = connection.execute(found).one()
+    in_use = connection.execute(select(func.count()).where(*_over(now, span), _built_on(now))).scalar_one()
+    first, last = (None if one is None else one + span for one in ends)
+    return InGrace(count, int(size), first, last, in_use)
+
+
+def _over(now: int, span: int) -> tuple[ColumnElement[bool], ...]:
+    """Whether a version is deleted and its grace is over."""
+    return _version.c.state == "deleted", _version.c.deleted <= now - span
+
+
+def _built_on(now: int) -> ColumnElement[bool]:
+    """Whether a living session builds on a version."""
+    return exists().where(_pin.c.digest == _version.c.digest, _pin.c.session == _session.c.id, _session.c.expires > now)
 
 
 def _address(version: VersionRecord) -> dict[str, object]:

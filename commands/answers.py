@@ -12,12 +12,13 @@ import typer
 
 from ..display import Cell, Column, Screen, Value, count_of
 from ..storage.errors import InvalidInput
+from .impacted import impact_document, named, short, show_impact
 from .invocation import AsJson, Invocation, invocation
 from .trace import pointing, settled
 
 if TYPE_CHECKING:
-    from ..lineage.answers.impact import Impact, Touched
     from ..lineage.answers.stale import Staleness, StaleVersion
+    from ..lineage.answers.stale_outside import Outside
     from ..store import Store
 
 __all__ = ["register"]
@@ -26,21 +27,13 @@ ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 1 where t
 _PANEL = "Trace"
 FOUND = DIFFERENT = 1  # exit codes: the answer hoped for is no
 NAMED = 6  # inputs that a cell names to people
-WAY = 6  # versions of a way that are shown to people, at most
 _STALE = (
     Column("VERSION"),
     Column("ALIASES", fold=True),
     Column("BEHIND", fold=True),
     Column("THROUGH", fold=True),
     Column("MADE BY"),
-)
-_IMPACT = (
-    Column("VERSION"),
-    Column("TYPE"),
-    Column("ALIASES", fold=True),
-    Column("STEPS", right=True),
-    Column("MADE BY"),
-    Column("VIA", fold=True),
+    Column("CHANGED OUTSIDE", fold=True),
 )
 
 
@@ -60,6 +53,10 @@ def stale(
             help="A version, or any selector; without it, the project's versions that are latest or hold an alias.",
         ),
     ] = None,
+    externals: Annotated[
+        bool,
+        typer.Option("--externals", help="Ask the places outside the store, too, whether they are what they were."),
+    ] = False,
     exit_code: ExitCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -72,9 +69,11 @@ def stale(
     """
     call = invocation(context)
     with call.open() as store, pointing(call.screen):
-        found = store.stale(None if selector is None else settled(call, store, selector))
+        found = store.stale(None if selector is None else settled(call, store, selector), externals=externals)
+    for one in found.unasked:
+        call.screen.note(one)
     if as_json:
-        fields = {"judged": found.judged, "deleted": found.deleted}
+        fields = {"judged": found.judged, "deleted": found.deleted, "unasked": list(found.unasked)}
         call.screen.document(fields, "stale", map(_stale_json, found))
     else:
         _show_stale(call.screen, found, store.project)
@@ -94,15 +93,21 @@ def _show_stale(screen: Screen, found: Staleness, project: str) -> None:
 
 def _stale_row(one: StaleVersion, project: str) -> tuple[Value, ...]:
     return (
-        _named(one.version.ref, project),
+        named(one.version.ref, project),
         ",".join(one.version.aliases),
         _listed(
-            (f"{_short(behind.used.ref, project)}, newer: {behind.newest.version}" for behind in one.behind),
+            (f"{short(behind.used.ref, project)}, newer: {behind.newest.version}" for behind in one.behind),
             (f"{behind.used.ref}>{behind.newest.version}" for behind in one.behind),
         ),
-        _listed((_short(other.ref, project) for other in one.through), (other.ref for other in one.through)),
-        one.run,
+        _listed((short(other.ref, project) for other in one.through), (other.ref for other in one.through)),
+        one.run or "",
+        _listed(map(_outside, one.outside), (place.url for place in one.outside)),
     )
+
+
+def _outside(one: Outside) -> str:
+    counts = ((one.changed, "changed"), (one.gone, "gone"), (one.new, "new"))
+    return f"{one.url}: {', '.join(f'{count:,} {what}' for count, what in counts if count)}"
 
 
 def _stale_json(one: StaleVersion) -> dict[str, Any]:
@@ -112,6 +117,7 @@ def _stale_json(one: StaleVersion) -> dict[str, Any]:
         "run": one.run,
         "behind": [{"used": behind.used.ref, "newest": behind.newest.ref} for behind in one.behind],
         "through": [other.ref for other in one.through],
+        "outside": [place._asdict() for place in one.outside],
     }
 
 
@@ -126,14 +132,18 @@ def impact(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what was made from a version: first what holds an alias, such as production, then how much else."""
+    """Tell what was made from a version: first what holds an alias, such as production, then how much else.
+
+    What holds the same files is the same data, under whatever name; what `new_draft()` changed counts as made from it.
+    Below stands which aliases any of that held before.
+    """
     call = invocation(context)
     with call.open() as store, pointing(call.screen):
         found = store.impact(ref if "://" in ref else _settled_version(call, store, ref))
     if as_json:
-        _impact_document(call.screen, found)
+        impact_document(call.screen, found)
     else:
-        _show_impact(call.screen, found, store.project, everything=everything)
+        show_impact(call.screen, found, store.project, everything=everything)
     if exit_code and found.named:
         raise typer.Exit(FOUND)
 
@@ -150,63 +160,6 @@ def _settled_version(call: Invocation, store: Store, text: str) -> str:
     whole = settled(call, store, str(replace(ref, path=None)))
     call.screen.note(f"runs use whole versions: this is about {whole}, not /{ref.path} alone")
     return whole
-
-
-def _show_impact(screen: Screen, found: Impact, project: str, *, everything: bool) -> None:
-    shown = (*found.named, *found.others) if everything else found.named
-    ways = found.ways(shown)
-    if shown:
-        screen.table(_IMPACT, (_impact_row(one, ways[one.version.ref], project) for one in shown))
-    for run in found.running:
-        text = f"run {run.id} ({run.job_type or run.name}, {run.actor}) has used it and is running"
-        screen.line(text) if screen.terminal else screen.tabbed([f"run:{run.id}", run.job_type or "", run.state])
-    named, others = len(found.named), len(found.others)
-    if not named:
-        screen.remark("nothing that it touches holds an alias")
-    if others and not everything:
-        what = f"{count_of(others, 'more version' if named else 'version')} without an alias but latest"
-        screen.remark(f"{what} (--all)") if screen.terminal else screen.note(f"{what}: --all lists them, too")
-
-
-def _impact_row(one: Touched, way: tuple[str, ...], project: str) -> tuple[Value, ...]:
-    version = one.version
-    aliases = list(one.names) if version.state == "live" else [version.state]
-    run = "" if one.run is None else one.run
-    made = f"{one.job_type} {run}" if one.job_type else run
-    before = [_short(other, project) for other in way[:-1]]
-    if len(before) > WAY:
-        before = [*before[: WAY // 2], f"{len(before) - WAY} more", *before[-(WAY // 2) :]]
-    via = Cell(" → ".join(before) if before else "itself", " ".join(way[:-1]))
-    return (
-        _named(version.ref, project),
-        version.type,
-        Cell(" ".join(aliases), ",".join(aliases)),
-        str(one.steps),
-        Cell(made, run),
-        via,
-    )
-
-
-def _impact_document(screen: Screen, found: Impact) -> None:
-    ways = found.ways(found.named)
-    fields = {
-        "of": [one.ref for one in found.of],
-        "named": [{**_touched_json(one), "way": list(ways[one.version.ref])} for one in found.named],
-        "running": [one.to_json() for one in found.running],
-    }
-    screen.document(fields, "others", map(_touched_json, found.others))
-
-
-def _touched_json(one: Touched) -> dict[str, Any]:
-    return {
-        "ref": one.version.ref,
-        "type": one.version.type,
-        "state": one.version.state,
-        "aliases": list(one.version.aliases),
-        "steps": one.steps,
-        "from": one.before,
-        "run": one.run,
-    }
 
 
 def repro(
@@ -250,7 +203,7 @@ def repro(
     Every step: its commit and what was not committed, an environment with its packages, its inputs, its command, as a
     new run to which aliases mean what they meant then. Read it before you run it: it runs what was recorded.
     """
-    from .repeating import print_packages, print_patch, print_script
+    from .repeating import print_beforehand, print_packages, print_patch, print_script
 
     call = invocation(context)
     asked = [one for one in (patch, packages, again or None) if one is not None]
@@ -273,7 +226,9 @@ def repro(
     else:
         with call.open() as store, pointing(call.screen):
             whole = _settled_version(call, store, what[0])
-            print_script(call.screen, store.repro(whole, depth=depth, start=start, force=force))
+            script = store.repro(whole, depth=depth, start=start, force=force)
+            print_script(call.screen, script)
+            print_beforehand(call.screen, script)
 
 
 def _repeat(call: Invocation, runs: list[str], command: list[str], log: list[str], expect: str | None) -> None:
@@ -300,12 +255,3 @@ def _listed(shown: Iterable[str], plain: Iterable[str]) -> Cell:
     parts = list(shown)
     rest = len(parts) - NAMED
     return Cell("; ".join([*parts[:NAMED], f"{rest} more"] if rest > 0 else parts), " ".join(plain))
-
-
-def _named(ref: str, project: str) -> Cell:
-    return Cell(_short(ref, project), ref)
-
-
-def _short(ref: str, project: str) -> str:
-    """Return a ref without the project whose name goes without saying."""
-    return ref.removeprefix(f"{project}/")

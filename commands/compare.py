@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..storage.errors import InvalidInput, NotFound
+from ..storage.errors import InvalidInput, InvalidName, NotFound
 from .invocation import AsJson, Invocation, invocation
 
 if TYPE_CHECKING:
     from ..artifacts.records import VersionRecord
+    from ..artifacts.ref import Ref
     from ..store import Store
 
 __all__ = ["register"]
@@ -92,17 +93,34 @@ def why(
 
 def _ends(call: Invocation, store: Store, a: str, b: str | None) -> tuple[VersionRecord, VersionRecord]:
     """Return the two versions that are meant; of one alone, the one before it comes first."""
-    from ..artifacts.ref import Ref
-
-    refs = [Ref.parse(one) for one in (a, b) if one is not None]
-    for one in refs:
-        if one.path is not None:
-            raise InvalidInput(f"{one}: whole versions are compared; drop /{one.path}, and give `diff` a --prefix")
-    first, *second = [call.resolve(store, one) for one in refs]
-    if second:
-        return first, second[0]
+    first = _end(call, store, a, b)
+    if b is not None:
+        return first, _end(call, store, b, a)
     before = store.catalog.previous(first)
     if before is None:
         raise NotFound(f"there is no version before {first.ref} whose content is still there; give two refs")
     call.screen.note(f"{first.ref} is compared with {before.ref}, the version before it")
     return before, first
+
+
+def _end(call: Invocation, store: Store, text: str, other: str | None) -> VersionRecord:
+    """Return the version that is meant; where a folder is, the error names the command that compares those."""
+    from .elsewhere import folder_meant
+
+    try:
+        return call.resolve(store, _whole(text))
+    except (NotFound, InvalidInput, InvalidName) as error:
+        said = folder_meant(text, other)
+        if said is None:
+            raise
+        raise type(error)(f"{error}; {said}") from None
+
+
+def _whole(text: str) -> Ref:
+    """Read the ref of a whole version."""
+    from ..artifacts.ref import Ref
+
+    ref = Ref.parse(text)
+    if ref.path is not None:
+        raise InvalidInput(f"{ref}: whole versions are compared; drop /{ref.path}, and give `diff` a --prefix")
+    return ref

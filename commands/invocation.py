@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..display import Screen
+from ..storage.errors import NotFound
 
 if TYPE_CHECKING:
     from ..artifacts.records import VersionRecord
@@ -94,11 +95,22 @@ class Invocation:
         return None
 
     def resolve(self, store: Store, ref: str | Ref) -> VersionRecord:
-        """Return the version that a ref means, and say so where a bare name was found in another project."""
+        """Return the version that a ref means, and say so where a bare name was found in another project.
+
+        NotFound where it means none; where it means a run, the error names the command for runs.
+        """
         from ..artifacts.ref import Ref, fold_name
 
         meant = ref if isinstance(ref, Ref) else Ref.parse(ref)
-        found = store.resolve(meant)
+        try:
+            found = store.resolve(meant)
+        except NotFound as error:
+            from .elsewhere import run_meant
+
+            said = run_meant(store, meant)
+            if said is None:
+                raise
+            raise NotFound(f"{error}; {said}") from None
         if meant.project is None and fold_name(found.project) != fold_name(store.project):
             self.screen.note(f"{meant.name} is not in project {store.project}; {found.ref} is meant")
         return found

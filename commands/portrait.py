@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts.content import Content
 from ..artifacts.fetching import chunks_of
+from ..artifacts.history import end_of
 from ..artifacts.manifest import Change, Entry, diff
 from ..display import Cell, Value, count_of, iso, when
 from ..lineage.printing import print_size
@@ -47,6 +48,7 @@ class Portrait:
     moves: list[Event]  # that gave it an alias which meant something else before, or gave a reason
     signatures: list[Signature]  # whether they hold is not known
     places: list[ExternalRecord]  # outside the store, that it has external entries of
+    ending: list[Event]  # that deleted it, and that purged it
 
 
 def paint(store: Store, version: VersionRecord) -> Portrait:
@@ -67,6 +69,9 @@ def paint(store: Store, version: VersionRecord) -> Portrait:
         moves=[one for one in store.catalog.moves(version) if one.data["from"] is not None or one.reason is not None],
         signatures=store.signatures(version),
         places=store.catalog.references_of(version.digest) if version.refers else [],
+        ending=[]
+        if version.state == "live"
+        else store.engine.database.read(lambda connection: end_of(connection, version)),
     )
 
 
@@ -105,6 +110,7 @@ def pairs_of(one: Portrait) -> list[tuple[str, Value]]:
         ("content", _content(one)),
         ("created", Cell(f"{when(version.created)}, {version.actor}", f"{iso(version.created)}, {version.actor}")),
     ]
+    found += [(event.kind.partition(".")[2], _who(event)) for event in one.ending]
     if version.description:
         found.append(("about", version.description))
     if one.run is not None:
@@ -157,6 +163,8 @@ def _run(run: RunRecord) -> str:
     parts.append(run.state)
     if run.commit is not None:
         parts.append(run.commit[:7] + (" + diff" if run.dirty else ""))
+    if run.repeats:
+        parts.append(f"repeats {' '.join(run.repeats)}")
     return ", ".join(parts)
 
 
@@ -176,8 +184,14 @@ def _some(parts: Sequence[str], between: str) -> Cell:
 
 def _move(move: Event) -> Cell:
     moved = event_text(move).removeprefix(f"{move.data['alias']} ")
-    reason = f': "{move.reason}"' if move.reason else ""
-    return Cell(*(f"{moved}, {time}, {move.actor}{reason}" for time in (when(move.time), iso(move.time))))
+    who = _who(move)
+    return Cell(f"{moved}, {who.shown}", f"{moved}, {who.plain}")
+
+
+def _who(event: Event) -> Cell:
+    """Say when something was done, by whom, and why."""
+    reason = f': "{event.reason}"' if event.reason else ""
+    return Cell(*(f"{time}, {event.actor}{reason}" for time in (when(event.time), iso(event.time))))
 
 
 def _signature(one: Signature, version: VersionRecord) -> Cell:
@@ -214,4 +228,5 @@ def document_of(one: Portrait) -> dict[str, Any]:
         "products": [other.ref for other in one.products],
         "moves": [event_json(move) for move in one.moves],
         "signatures": [signature.to_json() for signature in one.signatures],
+        "ending": [event_json(event) for event in one.ending],
     }

@@ -5,19 +5,20 @@ Parse, ask, call, print. What is taken away is said before it is, and only done 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..display import Cell, count_of
+from ..display import Cell, count_of, iso, when
 from ..lineage.printing import print_size
 from ..storage.errors import Conflict, InvalidInput
 from .invocation import AsJson, Invocation, invocation
 
 if TYPE_CHECKING:
     from ..artifacts.records import VersionRecord
-    from ..artifacts.tombstones import Cleanup
+    from ..artifacts.tombstones import Cleanup, InGrace
     from ..display import Value
     from ..storage.gc import Amount
     from ..store import Store
@@ -213,11 +214,25 @@ def _print(call: Invocation, found: Cleanup, *, dry_run: bool, as_json: bool) ->
         ("journal objects merged", packs.merged),
     ]
     pairs += [(what, str(count)) for what, count in counts if count]
-    call.screen.pairs(pairs)
+    call.screen.pairs([*pairs, *_waiting(found.in_grace)])
     for note in packs.notes:
         call.screen.note(note)
+    if found.in_grace.versions:
+        call.screen.remark("until then `art restore` brings them back; `art gc --grace 0` gives them up now, for good")
     if dry_run:
         call.screen.remark("nothing was changed; this is what `art gc` would do now")
+
+
+def _waiting(found: InGrace) -> Iterator[tuple[str, Value]]:
+    """Say what was deleted and keeps its bytes: who expected them to be free wants to know when they will be."""
+    if found.first is not None and found.last is not None:
+        many = count_of(found.versions, "version")
+        yield "deleted, in grace", Cell(f"{many}, up to {print_size(found.size)}", str(found.size))
+        more = "" if when(found.first) == when(found.last) else f", the last {when(found.last)}"
+        yield "may go from", Cell(when(found.first) + more, str(iso(found.first)))
+    if found.in_use:
+        many = count_of(found.in_use, "version")
+        yield "deleted, in use", Cell(f"{many}, on which a writer builds", str(found.in_use))
 
 
 def _amount(amount: Amount) -> Cell:
@@ -225,13 +240,14 @@ def _amount(amount: Amount) -> Cell:
 
 
 def _document(found: Cleanup, *, dry_run: bool) -> dict[str, object]:
-    packs = found.packs
+    packs, waiting = found.packs, found.in_grace
     amounts = {"freed": packs.freed, "kept": packs.kept, "spared": packs.spared}
     amounts |= {"unknown": packs.strays, "unknown_kept": packs.waiting}
     return {
         "dry_run": dry_run,
         "purged": [one.ref for one in found.purged],
         **{name: {"packs": one.packs, "size": one.size} for name, one in amounts.items()},
+        "in_grace": {**waiting._asdict(), "first": iso(waiting.first), "last": iso(waiting.last)},
         "repacked": packs.written,
         "unfinished_files": packs.leftovers,
         "sessions": packs.sessions,

@@ -16,13 +16,24 @@ from ..storage.errors import LineartError, NotFound
 if TYPE_CHECKING:
     from ..display import Screen
     from ..lineage.answers.repro_again import Verdict
+    from ..lineage.answers.repro_script import Script
     from ..lineage.capture import Capture
     from ..store import Store
     from .invocation import Invocation
     from .running import Product
 
-__all__ = ["names_of", "print_packages", "print_patch", "print_script", "repeat", "report", "report_moves"]
+__all__ = [
+    "names_of",
+    "print_beforehand",
+    "print_packages",
+    "print_patch",
+    "print_script",
+    "repeat",
+    "report",
+    "report_moves",
+]
 
+WARNED = 20  # steps that will not go as they should, of which one is told; the script names all
 _NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # lone surrogates of which Python made no byte
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 
@@ -160,3 +171,12 @@ def print_script(screen: Screen, script: str) -> None:
     """
     visible = _NO_BYTE.sub(lambda found: f"\\u{ord(found[0]):04x}", script)
     screen.raw([visible.encode(errors="surrogateescape")])
+
+
+def print_beforehand(screen: Screen, script: Script) -> None:
+    """Say what a script needs, and where it will not go as it should: hours before it gets there."""
+    screen.note(f"the script needs {script.needs}")
+    for one in script.warnings[:WARNED]:
+        screen.note(f"it {one}")
+    if len(script.warnings) > WARNED:
+        screen.note(f"{len(script.warnings) - WARNED} more such steps are named at its top")

@@ -5,7 +5,7 @@ Parse, call, print. What is said of one run is in `account.py`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -76,13 +76,17 @@ def _list(call: Invocation, limit: int, *, everything: bool, as_json: bool) -> N
     cut = not everything and len(found) > limit
     shown = found[:limit] if cut else found
     if as_json:
-        call.screen.document({"project": project, "complete": not cut}, "runs", (one.to_json() for one in shown))
+        call.screen.document({"project": project, "complete": not cut}, "runs", map(_json, shown))
         return
     call.screen.table(RUNS, (run_row(one, call.screen.now) for one in shown))
     if cut:
         call.screen.note(f"the newest {limit} runs; `--limit N` and `--all` show more")
     else:
         call.screen.remark(count_of(len(shown), "run") + ("" if project is None else f" in {project}"))
+
+
+def _json(run: RunRecord) -> dict[str, Any]:
+    return {**run.to_json(), "repeats": [{"id": one} for one in run.repeats]}
 
 
 def _describe(call: Invocation, store: Store, run: str, *, as_json: bool) -> None:

@@ -52,6 +52,8 @@ _BY_SUFFIX = {
     ".mmd": Format.mermaid,
     ".graphml": Format.graphml,
     ".json": Format.json,
+    ".txt": Format.tree,
+    "": Format.tree,
 }
 
 
@@ -126,7 +128,11 @@ def pointing(screen: Screen) -> Iterator[None]:
 
 def _show(screen: Screen, graph: DiGraph, form: Format | None, output: Path | None) -> None:
     if form is None:
-        form = _BY_SUFFIX.get("" if output is None else output.suffix.lower(), Format.tree)
+        suffix = "" if output is None else output.suffix.lower()
+        if suffix not in _BY_SUFFIX:
+            known = ", ".join(filter(None, _BY_SUFFIX))
+            raise InvalidInput(f"{output}: no format has the ending {suffix}; {known} have one, else give --format")
+        form = _BY_SUFFIX[suffix]
     if form is Format.html and output is None and screen.terminal:
         raise InvalidInput("a page is for a browser: write it to a file with -o FILE.html")
     with onto(screen, output) as page:

@@ -217,7 +217,7 @@ def files(
     folder = (prefix if prefix is not None else meant.path or "").strip("/")
     with call.open() as store:
         version = call.resolve(store, meant)
-        require_bytes(version)
+        require_bytes(version, store.catalog)
         content = Content(version.digest, store.engine.chunks)
         if as_json:
             found = content.walk(folder) if recursive else level(content, folder)

@@ -76,6 +76,7 @@ RUNS = (
     Column("BY", fold=True),
     Column("CONFIG", fold=True),
     Column("SUMMARY", fold=True),
+    Column("REPEATS", fold=True),
 )
 LATEST = "latest"
 WORDS = 40  # characters of a run's config or summary in a table
@@ -209,6 +210,7 @@ def run_row(one: RunRecord, now: int) -> tuple[Value, ...]:
         one.actor,
         _values_cell(one.config),
         _values_cell(one.summary),
+        " ".join(one.repeats),
     )
 
 

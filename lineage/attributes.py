@@ -7,14 +7,16 @@ thousands of these, of which few are looked at: a record is made when it is, and
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Hashable, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from copy import deepcopy
 from typing import Any, ClassVar, Self
 
 import msgspec
 
-from ..artifacts.records import VersionRecord
-from .runs import PRODUCED, USED, RunRecord
+from ..artifacts.reading import COLUMNS as VERSION_COLUMNS
+from ..artifacts.reading import version_of
+from .runs import COLUMNS as RUN_COLUMNS
+from .runs import PRODUCED, USED, run_of
 
 __all__ = [
     "RUN",
@@ -22,9 +24,7 @@ __all__ = [
     "Attributes",
     "EdgeAttributes",
     "RunAttributes",
-    "RunRow",
     "VersionAttributes",
-    "VersionRow",
     "Words",
 ]
 
@@ -119,53 +119,14 @@ class Attributes(MutableMapping[str, Any]):
         return repr(self.copy())
 
 
-class VersionRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A version as it is packed; an int where a word is expected is its place among the words."""
-
-    id: int
-    collection: int  # project, name and type
-    number: int
-    digest: bytes
-    size: int
-    file_count: int
-    state: int
-    created: int
-    deleted: int | None
-    actor: int
-    description: str | None
-    metadata: str  # JSON
-    aliases: tuple[str, ...]
-    tags: tuple[str, ...]
-    refers: bool
-    newer: int | None
-    cut: bool
-
-
-class RunRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A run as it is packed; an int where a word is expected is its place among the words."""
-
-    id: str
-    project: int
-    name: str
-    job_type: int
-    group: int
-    notes: str | None
-    tags: tuple[str, ...]
-    state: int
-    created: int
-    heartbeat: int
-    ended: int | None
-    exit_code: int | None
-    actor: int
-    config: int  # JSON, as the others; what runs sum up is their own
-    summary: str
-    code: int
-    environment: int
-
-
+_VERSION_ROW = ("id", "collection", *VERSION_COLUMNS, "refers", "aliases", "tags", "newer", "cut")
+_RUN_ROW = (*RUN_COLUMNS, "tags")
+_MANY_VERSIONS = frozenset({"collection", "state", "actor"})  # columns that many rows share: each holds a word's place
+_MANY_RUNS = frozenset({"project", "job_type", "group", "state", "actor", "config", "code", "environment"})
+_VERSION_WORDS = tuple(at for at, one in enumerate(_VERSION_ROW) if one in _MANY_VERSIONS)
+_RUN_WORDS = tuple(at for at, one in enumerate(_RUN_ROW) if one in _MANY_RUNS)
 _encoder = msgspec.msgpack.Encoder()
-_version = msgspec.msgpack.Decoder(VersionRow).decode
-_run = msgspec.msgpack.Decoder(RunRow).decode
+_decode = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 class VersionAttributes(Attributes):
@@ -175,44 +136,31 @@ class VersionAttributes(Attributes):
     _names = ("kind", "record", "newer", "cut")
 
     @classmethod
-    def of(cls, row: VersionRow, words: Words) -> Self:
-        """Return a row as attributes."""
-        return cls(_packed(row), words.values)
+    def of(
+        cls,
+        row: Sequence[Any],
+        aliases: Iterable[str],
+        tags: Iterable[str],
+        *,
+        newer: int | None,
+        cut: bool,
+        words: Words,
+    ) -> Self:
+        """Return a row as attributes: id; project, name and type, in one; COLUMNS; whether it refers elsewhere."""
+        return cls(_packed([*row, tuple(aliases), tuple(tags), newer, cut], _VERSION_WORDS, words), words.values)
 
     def _look(self, name: str) -> Any:
         match name:
             case "kind":
                 return VERSION
             case "record":
-                return self._record(_version(self._held))
+                id_, owner, *columns, aliases, tags, _, _ = _row_of(self._held, _VERSION_WORDS, self._shared)
+                return version_of((id_, *owner, *columns), aliases, tags)
             case "newer":
-                return _version(self._held).newer
+                return _decode(self._held)[-2]
             case "cut":
-                return _version(self._held).cut
+                return _decode(self._held)[-1]
         raise KeyError(name)
-
-    def _record(self, row: VersionRow) -> VersionRecord:
-        words = self._shared
-        project, collection, kind = words[row.collection]
-        return VersionRecord(
-            id=row.id,
-            project=project,
-            collection=collection,
-            type=kind,
-            number=row.number,
-            digest=row.digest,
-            size=row.size,
-            file_count=row.file_count,
-            state=words[row.state],
-            created=row.created,
-            deleted=row.deleted,
-            actor=words[row.actor],
-            description=row.description,
-            metadata=_object(row.metadata),
-            aliases=row.aliases,
-            tags=row.tags,
-            refers=row.refers,
-        )
 
 
 class RunAttributes(Attributes):
@@ -222,39 +170,18 @@ class RunAttributes(Attributes):
     _names = ("kind", "record")
 
     @classmethod
-    def of(cls, row: RunRow, words: Words) -> Self:
+    def of(cls, row: Sequence[Any], tags: Iterable[str], words: Words) -> Self:
         """Return a row as attributes."""
-        return cls(_packed(row), words.values)
+        return cls(_packed([*row, tuple(tags)], _RUN_WORDS, words), words.values)
 
     def _look(self, name: str) -> Any:
         match name:
             case "kind":
                 return RUN
             case "record":
-                return self._record(_run(self._held))
+                *row, tags = _row_of(self._held, _RUN_WORDS, self._shared)
+                return run_of(row, tags)
         raise KeyError(name)
-
-    def _record(self, row: RunRow) -> RunRecord:
-        words = self._shared
-        return RunRecord(
-            id=row.id,
-            project=words[row.project],
-            name=row.name,
-            job_type=words[row.job_type],
-            group=words[row.group],
-            notes=row.notes,
-            tags=row.tags,
-            state=words[row.state],
-            created=row.created,
-            heartbeat=row.heartbeat,
-            ended=row.ended,
-            exit_code=row.exit_code,
-            actor=words[row.actor],
-            config=_object(words[row.config]),
-            summary=_object(row.summary),
-            code=_object(words[row.code]),
-            environment=_object(words[row.environment]),
-        )
 
 
 class EdgeAttributes(Attributes):
@@ -284,7 +211,16 @@ def _object(text: str) -> dict[str, Any]:
     return found
 
 
-def _packed(row: msgspec.Struct) -> bytes:
+def _packed(row: list[Any], shared: Iterable[int], words: Words) -> bytes:
+    for at in shared:
+        row[at] = words.place(row[at])
     buffer = bytearray()
     _encoder.encode_into(row, buffer)
     return bytes(buffer)  # no longer than it is: what `encode` returns keeps room at its end
+
+
+def _row_of(held: bytes, shared: Iterable[int], words: Sequence[Any]) -> list[Any]:
+    row: list[Any] = _decode(held)
+    for at in shared:
+        row[at] = words[row[at]]
+    return row

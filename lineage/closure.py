@@ -62,10 +62,15 @@ def walk(
     way: Way,
     *,
     patience: int = PATIENCE,
+    onward: bool = False,
 ) -> None:
-    """Add what is reached from versions in at most `depth` steps to what was found; None is all."""
-    frontier = list(dict.fromkeys(starts))
-    met = Found(dict.fromkeys(frontier), edges=found.edges)
+    """Add what is reached from versions in at most `depth` steps to what was found; None is all.
+
+    Of walks that go the same way, a later one may go `onward` from new versions alone, past what was found before.
+    """
+    frontier = [one for one in dict.fromkeys(starts) if not onward or one not in found.versions]
+    met = found if onward else Found(edges=found.edges)
+    met.versions.update(dict.fromkeys(frontier))
     source = _Source(connection, way, patience)
     step = 0
     while frontier and (depth is None or step < depth):

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, select
 
 from ..artifacts import tables as artifact_tables
+from ..artifacts.gone import absent_bytes
+from ..artifacts.reading import read_records
 from ..storage.errors import NotFound
 from . import tables
 from .runs import PRODUCED, USED, subject_of
@@ -46,8 +48,7 @@ def record_use(tx: Transaction, run: str, version: int, alias: str | None) -> in
     data = _address(tx.connection, chosen)
     state = data.pop("state")
     if state != "live":
-        at = f"{data['project']}/{data['collection']}:v{data['number']}"
-        raise NotFound(f"{at} is {state}" + (f"; `art restore {at}` brings it back" if state == "deleted" else ""))
+        raise absent_bytes(tx.connection, read_records(tx.connection, [chosen])[chosen])
     known = _known(tx.connection, run, chosen, USED)
     if known is None or (alias is not None and alias not in known.get("aliases", ())):
         data |= {"run": run} if alias is None else {"run": run, "alias": alias}

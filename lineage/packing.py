@@ -11,9 +11,11 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from ..artifacts.reading import COLUMNS as VERSION_COLUMNS
 from ..storage.database import select_in
-from .attributes import RunAttributes, RunRow, VersionAttributes, VersionRow, Words
+from .attributes import RunAttributes, VersionAttributes, Words
 from .newest import newest_of
+from .runs import COLUMNS as RUN_COLUMNS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -24,22 +26,21 @@ K = TypeVar("K", int, str)
 
 BATCH = 2000
 
-_VERSIONS = """
-SELECT id, collection, number, digest, size, file_count, state, created, deleted, actor, description, data,
+_VERSIONS = f"""
+SELECT id, collection, {", ".join(VERSION_COLUMNS)},
   EXISTS (SELECT 1 FROM reference WHERE reference.version = version.id)
-FROM version WHERE id {in}
-"""
+FROM version WHERE id {{in}}
+"""  # noqa: S608 - names of ours
 _COLLECTIONS = """
 SELECT collection.id, project.name, collection.name, collection.type
 FROM collection JOIN project ON project.id = collection.project WHERE collection.id {in}
 """
 _ALIASES = "SELECT version, name FROM alias WHERE version {in} ORDER BY name"
 _TAGS = "SELECT version, name FROM tag WHERE version {in} ORDER BY name"
-_RUNS = """
-SELECT run.id, project.name, run.name, job_type, "group", notes, state, run.created, heartbeat, ended, exit_code, actor,
-  config, summary, code, environment
-FROM run JOIN project ON project.id = run.project WHERE run.id {in}
-"""
+_RUNS = f"""
+SELECT {", ".join("project.name" if one == "project" else f'run."{one}"' for one in RUN_COLUMNS)}
+FROM run JOIN project ON project.id = run.project WHERE run.id {{in}}
+"""  # noqa: S608 - names of ours
 _RUN_TAGS = "SELECT run, name FROM run_tag WHERE run {in} ORDER BY name"
 
 
@@ -53,8 +54,7 @@ class PackedVersion(NamedTuple):
 
 
 class _Collection(NamedTuple):
-    address: str
-    place: int  # of project, name and type among the words
+    owner: tuple[str, str, str]  # project, name and type
     newest: int  # number of a version that is there; below any if there is none
 
 
@@ -69,16 +69,13 @@ def pack_versions(
         unknown = {row[1] for row in rows.values()} - collections.keys()
         newest = newest_of(connection, unknown)
         for number, project, name, kind in select_in(connection, _COLLECTIONS, unknown):
-            place = words.place((project, name, kind))
-            highest = newest[number].number if number in newest else -1
-            collections[number] = _Collection(f"{project}/{name}", place, highest)
+            collections[number] = _Collection((project, name, kind), newest[number].number if number in newest else -1)
         for one in some:
             if one in rows:
-                yield _version(one, rows[one], collections, aliases.get(one, ()), tags.get(one, ()), one in cut, words)
+                yield _version(rows[one], collections, aliases.get(one, ()), tags.get(one, ()), one in cut, words)
 
 
 def _version(
-    one: int,
     row: Sequence[Any],
     collections: dict[int, _Collection],
     aliases: Iterable[str],
@@ -86,28 +83,11 @@ def _version(
     cut: bool,
     words: Words,
 ) -> PackedVersion:
-    _, owner, number, digest, size, files, state, created, deleted, actor, description, data, refers = row
-    collection = collections[owner]
-    packed = VersionRow(
-        id=one,
-        collection=collection.place,
-        number=number,
-        digest=digest,
-        size=size,
-        file_count=files,
-        state=words.place(state),
-        created=created,
-        deleted=deleted,
-        actor=words.place(actor),
-        description=description,
-        metadata=data,
-        aliases=tuple(aliases),
-        tags=tuple(tags),
-        refers=bool(refers),
-        newer=collection.newest if collection.newest > number else None,
-        cut=cut,
-    )
-    return PackedVersion(one, f"{collection.address}:v{number}", VersionAttributes.of(packed, words), bool(refers))
+    id_, collection, number, *rest = row
+    owner, newest = collections[collection]
+    newer = newest if newest > number else None
+    packed = VersionAttributes.of((id_, owner, number, *rest), aliases, tags, newer=newer, cut=cut, words=words)
+    return PackedVersion(id_, f"{owner[0]}/{owner[1]}:v{number}", packed, bool(rest[-1]))
 
 
 def pack_runs(connection: Connection, ids: Iterable[str], words: Words) -> Iterator[tuple[str, RunAttributes]]:
@@ -117,31 +97,7 @@ def pack_runs(connection: Connection, ids: Iterable[str], words: Words) -> Itera
         tags = _names(connection, _RUN_TAGS, some)
         for one in some:
             if one in rows:
-                yield one, RunAttributes.of(_run(rows[one], tags.get(one, ()), words), words)
-
-
-def _run(row: Sequence[Any], tags: Iterable[str], words: Words) -> RunRow:
-    id_, project, name, job, group, notes, state, created, beat, ended, exit_code, actor, *texts = row
-    config, summary, code, environment = texts
-    return RunRow(
-        id=id_,
-        project=words.place(project),
-        name=name,
-        job_type=words.place(job),
-        group=words.place(group),
-        notes=notes,
-        tags=tuple(tags),
-        state=words.place(state),
-        created=created,
-        heartbeat=beat,
-        ended=ended,
-        exit_code=exit_code,
-        actor=words.place(actor),
-        config=words.place(config),
-        summary=summary,
-        code=words.place(code),
-        environment=words.place(environment),
-    )
+                yield one, RunAttributes.of(rows[one], tags.get(one, ()), words)
 
 
 def _batches(ids: Iterable[K]) -> Iterator[list[K]]:

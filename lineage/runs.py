@@ -8,15 +8,15 @@ rebuilt from the journal is equal to the one that was lost.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from ..artifacts import tables as artifact_tables
-from ..artifacts.collection import version_row
+from ..artifacts.folds import project_row, version_row
 from ..artifacts.ref import fold_name
 from ..storage import tables as storage_tables
 from ..storage.errors import IntegrityError
@@ -25,6 +25,7 @@ from . import tables
 from .capture import chunks_named
 
 __all__ = [
+    "COLUMNS",
     "CRASHED",
     "FAILED",
     "FINISHED",
@@ -36,6 +37,7 @@ __all__ = [
     "chunks_of_runs",
     "iso_time",
     "read_runs",
+    "run_of",
     "subject_of",
 ]
 
@@ -81,6 +83,16 @@ class RunRecord:
     code: dict[str, Any]
     environment: dict[str, Any]
 
+    def __repr__(self) -> str:
+        from ..storage.brief import brief, utc
+        from .printing import print_duration
+
+        name = repr(self.name) if self.name != self.id else None
+        took = None if self.duration is None else f"took {print_duration(self.duration)}"
+        commit = None if self.commit is None else f"commit {self.commit[:12]}{'+' * self.dirty}"
+        known = self.project, self.job_type, self.state, utc(self.created), took, commit
+        return brief(f"RunRecord {self.id}", name, *known)
+
     @property
     def commit(self) -> str | None:
         """The git commit, in full, where there was one."""
@@ -93,6 +105,12 @@ class RunRecord:
         """Whether something tracked was not committed."""
         git = self.code.get("git")
         return isinstance(git, dict) and bool(git.get("dirty"))
+
+    @property
+    def repeats(self) -> tuple[str, ...]:
+        """The ids of the runs that it repeats, where it is a repetition (`art repro`)."""
+        again = self.code.get("again")
+        return tuple(one for one in again if isinstance(one, str)) if isinstance(again, list) else ()
 
     @property
     def is_over(self) -> bool:
@@ -127,38 +145,33 @@ class RunRecord:
         }
 
 
+COLUMNS = tuple(one.name for one in fields(RunRecord) if one.name != "tags")  # of a row that `run_of` takes
+_TEXTS = ("config", "summary", "code", "environment")  # columns that hold JSON
+_RUNS = select(*(_project.c.name if one == "project" else _run.c[one] for one in COLUMNS)).select_from(
+    _run.join(_project, _project.c.id == _run.c.project)
+)
+
+
+def run_of(row: Sequence[Any], tags: Iterable[str]) -> RunRecord:
+    """Return a row, of COLUMNS, as a record; IntegrityError for one that Lineart does not write."""
+    # By position, which takes half as long as by name: graphs have many.
+    id_, project, name, job_type, group, notes, state, created, heartbeat, ended, exit_code, actor, *texts = row
+    _require_times(id_, created, heartbeat, ended)
+    words = (id_, project, name, job_type, group, notes, tuple(tags), state)
+    return RunRecord(*words, created, heartbeat, ended, exit_code, actor, *[_object(id_, one) for one in texts])
+
+
 def read_runs(connection: Connection, ids: Iterable[str]) -> dict[str, RunRecord]:
     """Return runs by id, in the order asked for; ids that mean nothing are left out."""
     wanted = list(ids)
     found: dict[str, RunRecord] = {}
-    joined = _run.join(_project, _project.c.id == _run.c.project)
-    chosen = select(_run, _project.c.name.label("owner")).select_from(joined)
     for start in range(0, len(wanted), BATCH):
         part = wanted[start : start + BATCH]
         tags: dict[str, list[str]] = {}
         for row in connection.execute(select(_tag).where(_tag.c.run.in_(part)).order_by(_tag.c.name)):
             tags.setdefault(row.run, []).append(row.name)
-        for row in connection.execute(chosen.where(_run.c.id.in_(part))):
-            _require_times(row.id, row.created, row.heartbeat, row.ended)
-            found[row.id] = RunRecord(
-                id=row.id,
-                project=row.owner,
-                name=row.name,
-                job_type=row.job_type,
-                group=row.group,
-                notes=row.notes,
-                tags=tuple(tags.get(row.id, ())),
-                state=row.state,
-                created=row.created,
-                heartbeat=row.heartbeat,
-                ended=row.ended,
-                exit_code=row.exit_code,
-                actor=row.actor,
-                config=_object(row.id, row.config),
-                summary=_object(row.id, row.summary),
-                code=_object(row.id, row.code),
-                environment=_object(row.id, row.environment),
-            )
+        rows = connection.execute(_RUNS.where(_run.c.id.in_(part)))
+        found.update((row[0], run_of(row, tags.get(row[0], ()))) for row in rows)
     return {one: found[one] for one in wanted if one in found}
 
 
@@ -198,55 +211,58 @@ def chunks_of_runs(connection: Connection) -> Iterator[bytes]:
         yield from chunks_named(data.get("code", {}), data.get("environment", {}))
 
 
-# Folds
+# Folds. A rebuild runs them by the hundred thousand, so each statement is made once, and holds places for its values.
 
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
+_NEW_RUN, _NEW_TAG, _NEW_EDGE = insert(_run), insert(_tag), insert(_edge)
+# What is set are the columns that a fold gives values for.
+_CHANGE_RUN = update(_run).where(_run.c.id == bindparam("at"))
+_CHANGE_EDGE = update(_edge).where(_edge.c.id == bindparam("at"))
+_DROP_TAGS = delete(_tag).where(_tag.c.run == bindparam("at"))
+_EDGE = select(_edge.c.id, _edge.c.time, _edge.c.data).where(
+    *(_edge.c[name] == bindparam(name) for name in ("run", "version", "direction"))
+)
 
 
 def _fold_started(connection: Connection, event: Event) -> None:
     data = event.data
-    owner = select(_project.c.id).where(_project.c.key == fold_name(data["project"]))
     row = {name: data[name] for name in ("id", "name", "job_type", "group", "notes")}
-    row |= {name: _json(data[name]) for name in ("config", "summary", "code", "environment")}
-    connection.execute(
-        insert(_run).values(
-            **row,
-            project=connection.execute(owner).scalar_one(),
-            state=RUNNING,
-            created=data.get("created", event.time),
-            heartbeat=data.get("heartbeat", event.time),
-            actor=event.actor,
-        )
-    )
-    _set_tags(connection, data["id"], data["tags"])
+    row |= {name: _json(data[name]) for name in _TEXTS}
+    row |= {
+        "project": project_row(connection, data["project"]),
+        "state": RUNNING,
+        "created": data.get("created", event.time),
+        "heartbeat": data.get("heartbeat", event.time),
+        "actor": event.actor,
+    }
+    connection.execute(_NEW_RUN, row)
+    _add_tags(connection, data["id"], data["tags"])
 
 
 def _fold_updated(connection: Connection, event: Event) -> None:
     data = event.data
     kept = ("name", "job_type", "group", "notes", "created")
     changed: dict[str, Any] = {name: data[name] for name in kept if name in data}
-    changed |= {name: _json(data[name]) for name in ("config", "summary", "code", "environment") if name in data}
+    changed |= {name: _json(data[name]) for name in _TEXTS if name in data}
     if data.get("state") == RUNNING:  # one that was taken for crashed has come back
         changed |= {"state": RUNNING, "ended": None, "exit_code": None}
     changed["heartbeat"] = data.get("heartbeat", event.time)
-    connection.execute(update(_run).where(_run.c.id == data["id"]).values(**changed))
+    connection.execute(_CHANGE_RUN, {"at": data["id"], **changed})
     if "tags" in data:
-        _set_tags(connection, data["id"], data["tags"])
+        connection.execute(_DROP_TAGS, {"at": data["id"]})
+        _add_tags(connection, data["id"], data["tags"])
 
 
 def _fold_ended(connection: Connection, event: Event) -> None:
     data = event.data
     values = {"state": data["state"], "exit_code": data["exit_code"], "ended": data.get("ended", event.time)}
-    connection.execute(update(_run).where(_run.c.id == data["id"]).values(**values))
+    connection.execute(_CHANGE_RUN, {"at": data["id"], **values})
 
 
-def _set_tags(connection: Connection, run: str, tags: Iterable[str]) -> None:
-    connection.execute(delete(_tag).where(_tag.c.run == run))
+def _add_tags(connection: Connection, run: str, tags: Iterable[str]) -> None:
     named = [{"run": run, "name": name} for name in sorted(set(tags))]
     if named:
-        connection.execute(insert(_tag), named)
+        connection.execute(_NEW_TAG, named)
 
 
 def _fold_used(connection: Connection, event: Event) -> None:
@@ -268,19 +284,18 @@ def _fold_produced(connection: Connection, event: Event) -> None:
 
 
 def _fold_edge(connection: Connection, event: Event, direction: str, note: Any) -> None:
-    run, version = event.data["run"], version_row(connection, event.data)
-    here = (_edge.c.run == run, _edge.c.version == version, _edge.c.direction == direction)
-    row = connection.execute(select(_edge.c.id, _edge.c.time, _edge.c.data).where(*here)).first()
+    version = version_row(connection, event.data)
+    ends = {"run": event.data["run"], "version": version, "direction": direction}
+    row = connection.execute(_EDGE, ends).first()
     known: dict[str, Any] = json.loads(row.data) if row is not None and row.data else {}
     note(known)
     data = _json(known) if known else None
     if row is None:
-        values: Mapping[str, Any] = {"run": run, "version": version, "direction": direction}
-        connection.execute(insert(_edge).values(**values, time=event.data.get("time", event.time), data=data))
+        connection.execute(_NEW_EDGE, {**ends, "time": event.data.get("time", event.time), "data": data})
     else:
         time = min(row.time, event.data.get("time", row.time))
         if (data, time) != (row.data, row.time):
-            connection.execute(update(_edge).where(_edge.c.id == row.id).values(data=data, time=time))
+            connection.execute(_CHANGE_EDGE, {"at": row.id, "data": data, "time": time})
 
 
 FOLDS: dict[str, Fold] = {

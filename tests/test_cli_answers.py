@@ -177,8 +177,8 @@ def test_the_document_of_an_impact_has_everything(art):
 
 
 def test_the_script_is_printed_as_it_is(art):
-    code, out, err = art("repro", "model:production")
-    assert (code, err) == (0, "")
+    code, out, _ = art("repro", "model:production")
+    assert code == 0
     assert out.startswith("#!/bin/sh\n# Makes p/model:v0 again, b3:")
     assert out.count("\n# --- step ") == 2
     assert "evil\\x1b[2J\\x0a\\u202ename" in out
@@ -186,6 +186,19 @@ def test_the_script_is_printed_as_it_is(art):
     assert art("repro", "model:v0", "--from", "data:v0")[1] == art("repro", "model:v0", "--depth", "1")[1]
     assert "\nstop " in out
     assert "\nstop " not in art("repro", "model:v0", "--force")[1]
+
+
+def test_what_the_script_needs_and_where_it_will_fail_is_said_beforehand_on_stderr(art):
+    art("rm", "raw:v0", "--force", "--yes", "--reason", TRAP)
+    code, out, err = art("repro", "model:production")
+    needs, *warned = err.splitlines()
+    assert (code, needs.partition(" with ")[0]) == (0, "art: the script needs art; python3")
+    at_top = [line for line in out.splitlines() if line.startswith(("# STOPS at ", "# FAILS at "))]
+    assert [line.split(" at ", 1)[1] for line in warned] == [line.split(" at ", 1)[1] for line in at_top]
+    assert len([line for line in warned if line.startswith("art: it stops at step ")]) == 2
+    (fails,) = [line for line in warned if line.startswith("art: it fails at step 1 of 2: make ")]
+    assert "p/raw:v0 was deleted (" in fails
+    assert 'evil\\x1b[2J\\x0a\\u202ename"); `art restore p/raw:v0` brings it back' in fails
 
 
 def test_the_patch_and_the_packages_of_a_run_are_printed(art):
@@ -226,6 +239,25 @@ def test_a_version_that_no_run_made_is_not_found(art):
         3,
         "art: no run is recorded that made p/raw:v0; `art get p/raw:v0` fetches it\n",
     )
+
+
+def test_places_outside_are_asked_only_where_that_is_wanted(art, tmp_path):
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "a").write_text("1")
+    url = f"{(tmp_path / 'web').as_uri()}/"
+    assert art("log", url, "corpus")[0] == art("log", "web", "english", "--use", "corpus")[0] == 0
+    (tmp_path / "web" / "a").write_text("2")
+    (tmp_path / "web" / "b").write_text("3")
+    assert art("stale", "english", "--exit-code") == (0, "", "")
+    code, out, err = art("stale", "corpus or english", "--externals", "--exit-code")
+    (made,) = json.loads(art("show", "english", "--json")[1])["made_by"]["id"].split()
+    assert (code, err) == (1, "")
+    assert out == f"p/corpus:v0\tlatest\t\t\t\t{url}\np/english:v0\tlatest\t\tp/corpus:v0\t{made}\t\n"
+    shown = art("stale", "corpus", "--externals", terminal=True)[1]
+    assert "CHANGED OUTSIDE" in shown
+    assert "1 changed, 1 new" in " ".join(shown.split())
+    found = json.loads(art("stale", "corpus", "--externals", "--json")[1])
+    assert (found["stale"][0]["outside"], found["unasked"]) == ([{"url": url, "changed": 1, "gone": 0, "new": 1}], [])
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -54,6 +55,30 @@ def art(art_here, tmp_path, monkeypatch):
                 about = {"metadata": {"acc": 0.9 - 0.1 * number}, "description": f"number {number}"}
                 run.log_artifact(draft("model", files, **about))
     return art_here
+
+
+@pytest.mark.parametrize("given", ["a folder/", "there", "./there"])
+def test_a_folder_in_the_place_of_a_version_is_pointed_to_the_status_of_folders(art, tmp_path, given):
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "there").mkdir()
+    quoted = shlex.quote(given)
+    for command in ("diff", "why"):
+        for pair in (["model:v0", given], [given, "model:v0"]):
+            code, out, err = art(command, *pair)
+            assert (code in {2, 3}, out) == (True, "")
+            assert err.endswith(
+                f"; {given} is a folder: `art status {quoted} --against model:v0` tells what changed in it\n"
+            )
+    code, _, err = art("diff", given)
+    assert err.endswith(f"; {given} is a folder: `art status {quoted}` tells what changed in it\n")
+
+
+def test_a_collection_is_meant_before_a_folder_of_its_name(art, tmp_path):
+    (tmp_path / "model").mkdir()
+    assert art("diff", "model:v0", "model")[0] == 0
+    assert art("diff", "there", "nowhere")[2].count("is a folder") == 0
+    (tmp_path / "there").mkdir()
+    assert "`art status there` tells" in art("diff", "there", "there")[2]
 
 
 def rows(out):

@@ -99,3 +99,17 @@ def test_pictures_are_utf8_whatever_the_screen_is(art):
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="")
     assert execute(["lineage", "model", "--format", "dot"], Screen(out, io.StringIO(), 0)) == 0
     assert "4.9 KiB · 1 file" in out.buffer.getvalue().decode("utf-8")
+
+
+def test_an_ending_that_no_format_has_is_refused_and_a_named_format_may_have_any(art, tmp_path):
+    for command in (("lineage", "model"), ("path", "model:v0", "model:v0")):
+        code, out, err = art(*command, "-o", "g.xyz")
+        assert (code, out) == (2, "")
+        assert "g.xyz: no format has the ending .xyz;" in err
+        assert ".html, .htm, .dot, .gv, .mmd, .graphml, .json, .txt have one" in err
+        assert not (tmp_path / "g.xyz").exists()
+        assert art(*command, "-o", "g.xyz", "--format", "tree")[0] == 0
+        (tmp_path / "g.xyz").unlink()
+        for name in ("g.txt", "g", ".g"):
+            assert art(*command, "-o", name)[0] == 0
+            assert (tmp_path / name).read_text().startswith("default/model:v")

@@ -3,6 +3,9 @@
 import json
 import os
 import re
+from datetime import date, timedelta
+
+import lineart
 
 NOW = 4_000_000_000_000_000
 
@@ -14,10 +17,9 @@ def packs(folder):
 def test_rm_leaves_a_tombstone_that_restore_brings_back(art):
     assert art("rm", "model:v1", "--yes", "--reason", "wrong") == (0, "default/model:v1\tdeleted\n", "")
     code, _, err = art("get", "model:v1")
-    assert (code, err) == (
-        3,
-        "art: default/model:v1 is deleted; `art restore default/model:v1` brings it back\n",
-    )
+    assert code == 3
+    told = r'art: default/model:v1 is deleted \(\S+@\S+, [-0-9: ]{16} UTC: "wrong"\); `art restore default/model:v1`'
+    assert re.match(told, err)
     assert art("files", "model:v1")[0] == 3
     assert art("ls", "model")[1].count("\n") == 1
     assert art("ls", "model", "--all")[1].count("\n") == 2
@@ -84,6 +86,42 @@ def test_gc_says_first_what_it_will_do_and_then_does_it(art, tmp_path):
     code, _, err = art("restore", "model:v1")
     assert (code, "cannot be restored" in err) == (3, True)
     assert "room" in art("history", "model:v1")[1]
+
+
+def test_gc_says_what_waits_for_its_grace_and_from_when_it_may_go(art):
+    assert json.loads(art("gc", "--dry-run", "--json")[1])["in_grace"] == {
+        "versions": 0,
+        "size": 0,
+        "first": None,
+        "last": None,
+        "in_use": 0,
+    }
+    assert "grace" not in art("gc", "--dry-run", terminal=True)[1]
+    art("rm", "model:v0", "model:v1", "--force", "--yes")
+    (gone,) = {json.loads(art("show", name, "--json")[1])["deleted"] for name in ("model:v0", "model:v1")}
+    due = str(date.fromisoformat(gone[:10]) + timedelta(days=3))
+    for command in (["--dry-run"], ["--yes"]):
+        said = json.loads(art("gc", "--grace", "3", *command, "--json")[1])
+        when = due + gone[10:]
+        expected = {"versions": 2, "size": 10_000, "first": when, "last": when, "in_use": 0}
+        assert (said["in_grace"], said["purged"]) == (expected, [])
+        out = art("gc", "--grace", "3", *command, terminal=True)[1]
+        assert re.search(r"deleted, in grace +2 versions, up to 9\.8 KiB\n", out)
+        assert re.search(rf"may go from +{due} {gone[11:16]} UTC\n", out)
+        assert "`art gc --grace 0` gives them up now, for good" in out
+        rows = [line.split("\t") for line in art("gc", "--grace", "3", *command)[1].splitlines()]
+        assert rows[-2:] == [["deleted, in grace", "10000"], ["may go from", when]]
+
+
+def test_gc_says_so_where_a_writer_builds_on_what_it_would_give_up(art, tmp_path):
+    art("rm", "model:v1", "--yes")
+    with lineart.open(tmp_path / "store") as store:
+        digest = bytes.fromhex(json.loads(art("show", "model:v1", "--json")[1])["digest"].partition(":")[2])
+        with store.engine.session([digest]):
+            said = json.loads(art("gc", "--grace", "0", "--yes", "--json")[1])
+            out = art("gc", "--grace", "0", "--dry-run", terminal=True)[1]
+    assert (said["purged"], said["in_grace"]["versions"], said["in_grace"]["in_use"]) == ([], 0, 1)
+    assert re.search(r"deleted, in use +1 version, on which a writer builds\n", out)
 
 
 def test_gc_looks_once_for_what_it_says_and_does(art, tmp_path, monkeypatch):

@@ -245,3 +245,38 @@ def test_hostile_words_move_no_cursor(art, store):
     assert "\x1b[2J" not in out
     assert "\u202e" not in out
     assert json.loads(art("runs", run, "--json")[1])["name"] == word
+
+
+@pytest.mark.parametrize("command", ["show", "get", "files", "diff", "why"])
+def test_a_run_in_the_place_of_a_version_is_pointed_to_its_own_command(art, run, command):
+    for given in (run, f"run:{run}", run[:6]):
+        code, out, err = art(command, given)
+        assert (code, out) == (3, "")
+        assert err.endswith(f"; {given} is a run: `art runs {run}` describes it\n")
+        assert len(err.splitlines()) == 1
+
+
+def test_no_run_is_pointed_to_that_was_not_meant(art, run):
+    for given in ("nothing", run[:2], f"{run}:v0/path", "run:nobody", "p/nothing", "no@2026-01-01"):
+        code, _, err = art("show", given)
+        assert (code, "is a run" in err) == (3, False), given
+
+
+def test_a_repetition_is_told_from_the_run_that_it_repeats(art, store, run):
+    with begun(store, {"again": [run, "rgone"]}) as again:
+        again.log_artifact(draft("model", b"again"))
+    begun(store, {"again": "no list"}).end(0)
+    heading, *lines = art("runs", terminal=True)[1].splitlines()
+    assert heading.split()[-1] == "REPEATS"
+    assert [line for line in lines if line.endswith(f"{run} rgone")] == [line for line in lines if again.id in line]
+    columns = {line.split("\t")[0]: line.split("\t")[10] for line in art("runs")[1].splitlines()}
+    assert (columns[again.id], columns[run]) == (f"{run} rgone", "")
+    listed = {one["id"]: one["repeats"] for one in json.loads(art("runs", "--json")[1])["runs"]}
+    assert (listed[again.id], listed[run]) == ([{"id": run}, {"id": "rgone"}], [])
+    assert set(columns.values()) == {"", f"{run} rgone"}
+    assert f", repeats {run} rgone" in art("show", "model:v1")[1]
+    assert "REPEATS" not in art("runs", "--limit", "1", terminal=True)[1]
+
+
+def begun(store, code):
+    return start_run(store, "p", capture=remembering(Captured(code, ENVIRONMENT)))

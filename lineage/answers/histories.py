@@ -17,7 +17,8 @@ from ...storage.database import select_in
 from ...storage.digest import Digest
 from ...storage.errors import InvalidInput, LineartError, StoreUnavailable
 from ..closure import UP, Found, walk
-from ..runs import PRODUCED, read_runs
+from ..runs import PRODUCED, iso_time, read_runs
+from .makers import makers_first
 from .why import Beside, Contrast, End, Files, Kind, Pair, Verdict, Why
 from .why_steps import History, Known, Step, contrast_runs, match_steps
 from .why_texts import PatchedFile, Texts, changed_packages, patched_files
@@ -36,6 +37,8 @@ FILES = 50  # pairs of versions whose files are compared, unless more are asked 
 FIRST = 5  # paths that are named of two versions whose files differ
 HOLD = 20_000  # differing paths after which it is said that there are more
 TOGETHER = 16  # pairs whose texts are held at once
+NAMED = 4  # runs that a note names
+AT_ONCE = 60_000_000  # µs between a version and its first run's edge, past which that run found the version there
 
 _VERSIONS = (
     "SELECT v.id, v.collection, c.key, v.number, v.digest FROM version v JOIN collection c ON c.id = v.collection "
@@ -50,6 +53,7 @@ class _Rows:
     steps: Sequence[Step]
     versions: dict[int, VersionRecord]
     runs: dict[str, RunRecord]
+    logged: dict[tuple[int, str], int]  # when a version was logged by a run: µs since the epoch
 
 
 def explain(
@@ -94,11 +98,14 @@ def _read(connection: Connection, old: int, new: int, depth: int | None) -> _Row
     known = {
         row[0]: Known(row[1], row[2], row[3], bytes(row[4])) for row in select_in(connection, _VERSIONS, found.versions)
     }
-    steps = match_steps(History(known, makers, inputs), old, new, depth)
+    steps = match_steps(History(known, makers_first(makers, inputs), inputs), old, new, depth)
     versions = {one for step in steps for one in (step.old, step.new)}
     versions |= {one for step in steps for beside in step.inputs for one in beside[:2] if one is not None}
     runs = {one for step in steps for one in step.runs if one is not None}
-    return _Rows(steps, read_records(connection, sorted(versions)), read_runs(connection, sorted(runs)))
+    first = {end for step in steps for end in zip((step.old, step.new), step.runs, strict=True)}
+    times = ((edge.version, edge.run, edge.time) for edge in found.edges if edge.direction == PRODUCED)
+    logged = {(version, run): time for version, run, time in times if (version, run) in first}
+    return _Rows(steps, read_records(connection, sorted(versions)), read_runs(connection, sorted(runs)), logged)
 
 
 def _pair(rows: _Rows, step: Step) -> Pair:
@@ -113,10 +120,35 @@ def _pair(rows: _Rows, step: Step) -> Pair:
     versions = known[step.old], known[step.new]
     if (old is None) != (new is None):  # where none is known of either, there is nothing to compare with
         notes.append(f"no run is known that made {versions[new is None].ref}")
-    for version, others in zip(versions, step.others, strict=True):
+    for version, run, others in zip(versions, step.runs, step.others, strict=True):
+        logged = rows.logged.get((version.id, run or ""), version.created)
+        if logged - version.created > AT_ONCE:
+            notes.append(
+                f"{version.ref} was there since {iso_time(version.created)}; {run}, the first run that is known to have"
+                f" logged it, did so {iso_time(logged)}"
+            )
         if others:
-            notes.append(f"{others} more run{'s' * (others > 1)} made {version.ref}; the first is compared")
-    return Pair(*versions, step.depth, (old, new), step.raw, ends, tuple(contrasts), None, (), tuple(notes))
+            notes.append(
+                f"{run} made {version.ref} first and is compared; {_some(others)} logged the same content again"
+            )
+    return Pair(
+        *versions,
+        depth=step.depth,
+        runs=(old, new),
+        raw=step.raw,
+        inputs=ends,
+        contrasts=tuple(contrasts),
+        files=None,
+        patches=(),
+        notes=tuple(notes),
+        also=step.others,
+    )
+
+
+def _some(runs: Sequence[str]) -> str:
+    if len(runs) <= NAMED:
+        return " and ".join([*([", ".join(runs[:-1])] if len(runs) > 1 else []), runs[-1]])
+    return f"{', '.join(runs[:NAMED])}, {len(runs) - NAMED} more (--json)"
 
 
 # Texts

@@ -1,14 +1,14 @@
 """What a version touches: all that was made from it, and which of that holds an alias, so that somebody relies on it.
 
-Knows edges, aliases and running runs; must not know how an answer is shown.
+Knows aliases, places outside the store and running runs; must not know how versions are reached from one another
+(`impact_reach.py`), or how an answer is shown.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
 
@@ -17,15 +17,16 @@ from ...artifacts.reading import read_records
 from ...artifacts.ref import LATEST, Ref
 from ...storage.bulk import select_in
 from ...storage.errors import NotFound
-from ..closure import DOWN, Found, walk
-from ..runs import PRODUCED, RUNNING, RunRecord
+from ..runs import RUNNING, RunRecord
 from .chosen import chosen_ids
+from .impact_past import HeldBefore, held_before
+from .impact_reach import DRAFT, RUN, SAME, Step, reach, steps_of
 
 if TYPE_CHECKING:
     from ...artifacts.records import VersionRecord
     from ..ledger import Ledger
 
-__all__ = ["Impact", "Touched", "impact_of"]
+__all__ = ["DRAFT", "RUN", "SAME", "HeldBefore", "Impact", "Touched", "impact_of"]
 
 _reference = artifact_tables.reference
 _REFERRING = "SELECT version FROM reference WHERE url {in}"
@@ -37,13 +38,15 @@ _RUNNING = "SELECT id FROM run WHERE state = 'running' AND id {in}"
 class Touched:
     """A version that something is made from or is, how far from there it stands, and by which step it was reached.
 
-    `steps` counts from version over run to version, the shortest way; where it is 0, `before`, `run` and `job_type`
-    are None. `names` are its aliases but `latest`.
+    `steps` counts runs and drafts on the shortest way. `how` is its last step: a `run` used the version `before`, a
+    `draft` was changed from that, or it holds the `same` files, which is no step; None for what was asked for.
+    `names` are its aliases but `latest`.
     """
 
     version: VersionRecord
     steps: int
-    before: str | None  # the ref of the version that the run used, on the shortest way
+    how: str | None
+    before: str | None  # the ref of the version that the last step leads from
     run: str | None
     job_type: str | None
 
@@ -58,9 +61,11 @@ class Impact:
     """What versions touch, they themselves included, each part nearest first."""
 
     of: tuple[VersionRecord, ...]
+    same: tuple[VersionRecord, ...]  # what else holds the same files as one of these, by project, name and number
     named: tuple[Touched, ...]  # what holds an alias other than `latest`
     others: tuple[Touched, ...]
     running: tuple[RunRecord, ...]  # runs that have used any of it and have not ended
+    held_before: tuple[HeldBefore, ...]  # aliases that any of it held and lost, what was lost last first
 
     def __len__(self) -> int:
         return len(self.named) + len(self.others)
@@ -74,30 +79,33 @@ class Impact:
 def impact_of(ledger: Ledger, wanted: str | Ref, project: str) -> Impact:
     """Return what the versions that a ref or a selector means touch, deleted ones included.
 
+    What holds the same files is the same data, under whatever name, and what a draft was changed from is touched by it.
     A URL means the versions that refer to it: to that object, to a folder that it lies in, or to something below it.
     Raises InvalidSelector, and NotFound for names that mean nothing and URLs that nothing refers to.
     """
     url = wanted if isinstance(wanted, str) and "://" in wanted else None
     named = set() if url is not None else chosen_ids(ledger.catalog, wanted, project)
 
-    def work(connection: Connection) -> tuple[list[VersionRecord], list[Touched], list[str]]:
+    def work(connection: Connection) -> tuple[list[VersionRecord], list[Touched], list[str], list[HeldBefore]]:
         chosen = sorted(named if url is None else _referring(connection, url))
-        found = Found()
-        walk(connection, found, chosen, None, DOWN)
+        reached = reach(connection, chosen)
+        found = reached.found
         records = read_records(connection, list(found.versions))
         jobs: dict[str, str | None] = {row[0]: row[1] for row in select_in(connection, _JOBS, found.runs)}
-        touched = [_touched(step, records, jobs) for step in _steps(found, chosen)]
+        touched = [_touched(step, records, jobs) for step in steps_of(reached, chosen)]
         running = sorted(row[0] for row in select_in(connection, _RUNNING, found.runs))
-        return [records[one] for one in chosen], touched, running
+        return [records[one] for one in chosen], touched, running, held_before(connection, records.values())
 
-    of, touched, running = ledger.catalog.engine.database.read(work)
+    of, touched, running, past = ledger.catalog.engine.database.read(work)
     touched.sort(key=lambda one: (one.steps, one.version.project, one.version.collection, one.version.number))
     judged = (ledger.get(one) for one in running)  # one whose heartbeat has vanished is not running
     return Impact(
         of=tuple(of),
+        same=tuple(one.version for one in touched if one.steps == 0 and one.how == SAME),
         named=tuple(one for one in touched if one.names),
         others=tuple(one for one in touched if not one.names),
         running=tuple(one for one in judged if one.state == RUNNING),
+        held_before=tuple(past),
     )
 
 
@@ -121,39 +129,10 @@ def _is_within(url: str, place: str) -> bool:
     return url.rstrip("/") == folder or url.startswith(f"{folder}/")
 
 
-class _Step(NamedTuple):
-    version: int
-    steps: int
-    before: int | None
-    run: str | None
-
-
-def _steps(found: Found, starts: Iterable[int]) -> list[_Step]:
-    """Return the shortest way to everything, breadth first; of several that are as short, the one recorded first."""
-    users: dict[int, list[str]] = defaultdict(list)
-    products: dict[str, list[int]] = defaultdict(list)
-    for edge in found.edges:
-        if edge.direction == PRODUCED:
-            products[edge.run].append(edge.version)
-        else:
-            users[edge.version].append(edge.run)
-    way = [_Step(one, 0, None, None) for one in starts]
-    seen = {one.version for one in way}
-    done = set[str]()
-    for step in way:  # which grows meanwhile
-        for run in users[step.version]:
-            if run not in done:
-                done.add(run)
-                new = [one for one in products[run] if one not in seen]
-                seen.update(new)
-                way += [_Step(one, step.steps + 1, step.version, run) for one in new]
-    return way
-
-
-def _touched(step: _Step, records: Mapping[int, VersionRecord], jobs: Mapping[str, str | None]) -> Touched:
+def _touched(step: Step, records: Mapping[int, VersionRecord], jobs: Mapping[str, str | None]) -> Touched:
     before = None if step.before is None else records[step.before].ref
     job = None if step.run is None else jobs.get(step.run)
-    return Touched(records[step.version], step.steps, before, step.run, job)
+    return Touched(records[step.version], step.steps, step.how, before, step.run, job)
 
 
 def _way(before: Mapping[str, str | None], ref: str) -> tuple[str, ...]:

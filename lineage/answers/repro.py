@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
-from ...artifacts.reading import read_records
+from ...artifacts import tables as artifact_tables
+from ...artifacts.history import end_of
+from ...artifacts.reading import read_records, read_references
 from ...artifacts.ref import Ref
 from ...storage.digest import Digest
 from ...storage.errors import InvalidInput, NotFound
 from ..closure import UP, Edge, Found, edges_of_runs, walk
 from ..runs import PRODUCED, USED, RunRecord, read_runs
 from .chosen import chosen_ids
+from .makers import makers_first
 from .ordering import in_order
 
 if TYPE_CHECKING:
     from ...artifacts.catalog import Catalog
     from ...artifacts.records import VersionRecord
     from ...storage.chunks import ChunkStore
+    from ...storage.events import Event
 
-__all__ = ["Input", "Plan", "Step", "packages_of", "patch_of", "plan_of", "used_and_made"]
+__all__ = ["Gone", "Input", "Plan", "Step", "live_twin", "packages_of", "patch_of", "plan_of", "used_and_made"]
+
+_version = artifact_tables.version
 
 
 class Input(NamedTuple):
@@ -47,16 +53,26 @@ class Step:
     outputs: tuple[VersionRecord, ...]
 
 
+class Gone(NamedTuple):
+    """An input that is deleted or purged, with no live version of the same content; who did that, when, and why."""
+
+    version: VersionRecord
+    events: tuple[Event, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How a version could be made again: steps, each behind those that make its inputs.
 
-    `fetched` are inputs that no step makes: raw data, and what lies before where the plan begins.
+    `fetched` are inputs that no step makes: raw data, and what lies before where the plan begins. Of all inputs, `gone`
+    are those that cannot be fetched now; `places` are URLs outside the store that what is fetched refers to.
     """
 
     wanted: VersionRecord
     steps: tuple[Step, ...]
     fetched: tuple[VersionRecord, ...]
+    gone: tuple[Gone, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 def plan_of(
@@ -88,13 +104,14 @@ def _plan(connection: Connection, root: int, depth: int | None, given: frozenset
             makers[edge.version].append(edge.run)
         else:
             inputs[edge.run].append(edge)
+    ordered = makers_first(makers, {run: [edge.version for edge in edges] for run, edges in inputs.items()})
     maker: dict[int, str] = {}  # of each version that is to be made, the run that makes it
     used: dict[str, list[Edge]] = {}
     frontier, seen, step = [root], {root}, 0
     while frontier and (depth is None or step < depth):
         beyond: dict[int, None] = {}
         for version in frontier:
-            run = None if version in given and version != root else _maker(version, makers[version], inputs)
+            run = None if version in given and version != root else next(iter(ordered.get(version, ())), None)
             if run is not None and (run in used or inputs[run] or version == root):  # else it is raw
                 maker[version] = run
                 used[run] = inputs[run]
@@ -106,12 +123,6 @@ def _plan(connection: Connection, root: int, depth: int | None, given: frozenset
         record = read_records(connection, [root])[root]
         raise NotFound(f"no run is recorded that made {record.ref}; `art get {record.ref}` fetches it")
     return _assembled(connection, root, maker, used)
-
-
-def _maker(version: int, runs: Sequence[str], inputs: Mapping[str, Sequence[Edge]]) -> str | None:
-    """Return the run that first produced a version; one that used it itself only where there is no other."""
-    others = (run for run in runs if all(edge.version != version for edge in inputs[run]))
-    return next(others, runs[0] if runs else None)
 
 
 def _assembled(connection: Connection, root: int, maker: dict[int, str], used: dict[str, list[Edge]]) -> Plan:
@@ -133,7 +144,23 @@ def _assembled(connection: Connection, root: int, maker: dict[int, str], used: d
     steps = [_step(processes[key], used, products, records) for key in order]
     made = {version.id for step in steps for version in step.outputs}
     fetched = sorted((records[one] for one in ids - made), key=lambda one: (one.project, one.collection, one.number))
-    return Plan(records[root], tuple(steps), tuple(fetched))
+    places = dict.fromkeys(
+        place.url for one in fetched if one.refers for place in read_references(connection, one.digest)
+    )
+    lost = [one for one in map(records.__getitem__, sorted(ids)) if live_twin(connection, one) is None]
+    gone = [Gone(one, tuple(end_of(connection, one))) for one in lost]
+    return Plan(records[root], tuple(steps), tuple(fetched), tuple(gone), tuple(places))
+
+
+def live_twin(connection: Connection, version: VersionRecord) -> int | None:
+    """Return the row of a version, or of a live one of its collection with the same content; None where none lives."""
+    if version.state == "live":
+        return version.id
+    same = select(_version.c.collection).where(_version.c.id == version.id).scalar_subquery()
+    wanted = select(_version.c.id).where(
+        _version.c.collection == same, _version.c.digest == version.digest, _version.c.state == "live"
+    )
+    return connection.execute(wanted.order_by(_version.c.number).limit(1)).scalar_one_or_none()
 
 
 def _process(run: RunRecord) -> tuple[str, ...]:

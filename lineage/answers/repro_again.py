@@ -8,23 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from ...artifacts import tables as artifact_tables
+from ...artifacts.gone import absent_bytes
 from ...artifacts.reading import read_records
 from ...artifacts.records import VersionRecord
-from ...storage.errors import NotFound
 from ..edges import lock_run, record_use
 from ..masking import MASK
-from .repro import used_and_made
+from .repro import live_twin, used_and_made
 
 if TYPE_CHECKING:
     from ...storage.database import Transaction
     from ..ledger import Ledger
 
 __all__ = ["Verdict", "give_inputs", "unmasked", "verdicts"]
-
-_version = artifact_tables.version
 
 
 class Verdict(NamedTuple):
@@ -62,17 +59,10 @@ def give_inputs(ledger: Ledger, run: str, repeated: Sequence[str]) -> list[Versi
 
 def _live(connection: Connection, version: VersionRecord) -> VersionRecord:
     """Return a version, or one with the same content that lives."""
-    if version.state == "live":
-        return version
-    same = select(_version.c.collection).where(_version.c.id == version.id).scalar_subquery()
-    wanted = select(_version.c.id).where(
-        _version.c.collection == same, _version.c.digest == version.digest, _version.c.state == "live"
-    )
-    found = connection.execute(wanted).scalar_one_or_none()
+    found = live_twin(connection, version)
     if found is None:
-        back = f"; `art restore {version.ref}` brings it back" if version.state == "deleted" else ""
-        raise NotFound(f"{version.ref} is {version.state}{back}")
-    return read_records(connection, [found])[found]
+        raise absent_bytes(connection, version)
+    return version if found == version.id else read_records(connection, [found])[found]
 
 
 def verdicts(ledger: Ledger, run: str, repeated: Sequence[str]) -> list[Verdict]:

@@ -8,14 +8,15 @@ it is behind somewhere, or used something that is out of date itself: equal cont
 newest inputs is enough to say that it would come out the same today. Two things do not make it so, or nothing that is
 made in rounds could ever be fresh: an earlier version of its own collection, which it goes on from, and a newer version
 that itself came of it. What it goes on from hands its own reasons on, but for collections of which the run used the
-newest beside it.
+newest beside it. A version that refers to a place outside the store which is not what it was is out of date itself,
+whatever its runs say: who asked the places hands in which those are.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import networkx as nx
@@ -44,7 +45,13 @@ class Judge:
     in a circle, what depends on a change is judged again. Reasons only ever grow, so that comes to an end.
     """
 
-    def __init__(self, found: Found, members: Mapping[int, Member], newest: Mapping[int, Member]) -> None:
+    def __init__(
+        self,
+        found: Found,
+        members: Mapping[int, Member],
+        newest: Mapping[int, Member],
+        moved: Collection[int] = (),
+    ) -> None:
         self._members = members
         self._newest = newest
         self._used: dict[str, dict[int, list[Member]]] = {}  # by collection, the newest last
@@ -67,7 +74,8 @@ class Judge:
         self._circle = self._circles()
         self._heirs: dict[int, tuple[Mapping[int, int], Mapping[int, int]]] = {}
         self._alike: dict[str, Reasons] = {}
-        self.roots: dict[int, frozenset[int]] = {}
+        self._own = {one: frozenset({-1 - one}) for one in moved}
+        self.roots: dict[int, frozenset[int]] = dict(self._own)
 
     def judge(self) -> None:
         """Find the roots of everything."""
@@ -92,22 +100,25 @@ class Judge:
 
     def place(self, version: int) -> tuple[int, int]:
         """Return where a version stands among those that nothing else orders: when it was produced last."""
-        return self._place[version], version
+        return self._place.get(version, 0), version
 
-    def last_run(self, version: int) -> str:
-        """Return the run that produced a version last."""
-        return self._made[version][-1]
+    def last_run(self, version: int) -> str | None:
+        """Return the run that produced a version last; None where none is known."""
+        return self._made[version][-1] if version in self._made else None
 
     def needs(self, version: int) -> list[int]:
         """Return what is out of date and would have to be made again before a version is."""
         why = self.reasons(version, self.last_run(version))
         return [one for one in (*why.through, *(newest for _, newest in why.behind)) if one in self.roots]
 
-    def reasons(self, version: int, run: str) -> Reasons:
+    def reasons(self, version: int, run: str | None) -> Reasons:
         """Return why a version is out of date by one of its runs, as far as it is known by now.
 
-        They are the same for all that a run made, but for what goes round with what the run used.
+        That a place moved which it refers to is not among them. They are the same for all that a run made, but for
+        what goes round with what the run used.
         """
+        if run is None:
+            return Reasons([], [], _NONE)
         circle = self._circle_of(self._members[version].collection)
         if any(self._circle_of(one) == circle for one in self._used.get(run, ())):
             return self._reasons(version, run)
@@ -142,12 +153,13 @@ class Judge:
 
     def _roots_of(self, version: int) -> frozenset[int]:
         """Return the roots by the last run, or none where any of its runs would do the same today."""
+        own = self._own.get(version, _NONE)
         roots = _NONE
         for run in self._made[version]:
             roots = self.reasons(version, run).roots
             if not roots:
-                return _NONE
-        return roots
+                return own
+        return roots | own
 
     def _is_current(self, collection: int, used: Member) -> bool:
         newest = self._newest.get(collection)

@@ -121,8 +121,8 @@ class Files:
 class Pair:
     """Two versions that stand in the same place of two histories.
 
-    `runs` are those that made them first, or None. `files` is None where the files were not compared; where they could
-    not be, or anything else was not to be had, `notes` say so.
+    `runs` are those that made them first, or None; `also` those that logged the same content again. `files` is None
+    where the files were not compared; where they could not be, or anything else was not to be had, `notes` say so.
     """
 
     old: VersionRecord
@@ -135,6 +135,7 @@ class Pair:
     files: Files | None
     patches: tuple[PatchedFile, ...]
     notes: tuple[str, ...]
+    also: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @property
     def same_content(self) -> bool:
@@ -184,6 +185,7 @@ class Pair:
             "same_content": self.same_content,
             "verdict": self.verdict.value,
             "runs": [None if one is None else one.id for one in self.runs],
+            "also": [list(one) for one in self.also],
             "contrasts": [one.to_json() for one in self.contrasts],
             "inputs": [one.to_json() for one in self.inputs],
             "files": None if self.files is None else self.files.to_json(),

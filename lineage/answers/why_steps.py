@@ -37,15 +37,14 @@ class History:
     """What two versions came from: versions by row id, runs by id."""
 
     versions: Mapping[int, Known]
-    makers: Mapping[int, Sequence[str]]  # of a version, in the order of recording: the first made it first
+    makers: Mapping[int, Sequence[str]]  # of a version: the first made it
     inputs: Mapping[str, Sequence[int]]  # of a run, in the order of use
 
     def step(self, old: int, new: int, depth: int) -> Step:
         """Return two versions with the runs that made them first."""
-        makers = [self.makers.get(one, ()) for one in (old, new)]
-        first, second = (next(iter(runs), None) for runs in makers)
-        others, further = (max(len(runs) - 1, 0) for runs in makers)
-        return Step(old, new, depth, (first, second), (others, further))
+        before, after = (self.makers.get(one, ()) for one in (old, new))
+        runs = next(iter(before), None), next(iter(after), None)
+        return Step(old, new, depth, runs, (tuple(before[1:]), tuple(after[1:])))
 
 
 class Input(NamedTuple):
@@ -64,7 +63,7 @@ class Step:
     new: int
     depth: int
     runs: tuple[str | None, str | None]
-    others: tuple[int, int] = (0, 0)  # further runs that made the same content, which are not compared
+    others: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # that logged the same content, and are not compared
     raw: bool = False  # whether neither run, if any is known, used anything
     inputs: list[Input] = field(default_factory=list)
 

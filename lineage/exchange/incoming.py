@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import IO, Any, NamedTuple
 
 from ...artifacts import metadata
@@ -27,6 +28,7 @@ _TYPES = ENDS | {"START", "RUNNING", "OTHER"}
 LONGEST = 4096  # characters of a name, and of the URL that namespace and name make up
 LABEL = 256  # characters of a dataset's version
 LARGEST = 1 << 16  # bytes of one facet
+WANTED = "give one event a line, or all in one array"
 REMEDY = "nothing was imported; --keep-going (keep_going=True) passes over such lines"
 MOST = 20  # reasons for passing over a line that are told apart
 _RUN = ("parent", "nominalTime", "errorMessage", "processing_engine", "externalQuery", "tags", "lineart_run")
@@ -86,21 +88,24 @@ def read_lines(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def read_events(lines: Iterable[str | bytes], store: str, *, keep_going: bool = False) -> Batch:
-    """Read events, one JSON object a line, and join what they say of each run; empty lines are none.
+    """Read events, one JSON object a line or all in one array, and join what they say of each run.
 
+    Empty lines are none. An array is held as a whole, and so is at most LINE_LIMIT bytes long.
     Runs of the store itself (`store` is its id), and events of jobs without a run, are passed over and counted; with
     `keep_going`, so are lines that are no events. Else InvalidInput says which line is wrong, and how.
     """
     batch = Batch()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+    for number, one in enumerate(_pieces(lines, keep_going=keep_going), 1):
+        if not isinstance(one, _Element) and not one.strip():
             continue
         batch.events += 1
         try:
-            _take(batch, _object(line), number, store)
+            _take(batch, one.object() if isinstance(one, _Element) else _object(one), number, store)
         except (InvalidInput, InvalidName, IntegrityError) as error:
             if not keep_going:
-                raise InvalidInput(f"line {number} is no OpenLineage event: {error}; {REMEDY}") from None
+                where = f"event {number} of the array" if isinstance(one, _Element) else f"line {number}"
+                wanted = f" ({WANTED})" if isinstance(error, IntegrityError) else ""
+                raise InvalidInput(f"{where} is no OpenLineage event: {error}{wanted}; {REMEDY}") from None
             batch.skip(f"no OpenLineage event: {error}" if len(batch.skipped) < MOST else "no event either", number)
     for run in batch.runs.values():
         run.used, run.made = _definite(run.used), _definite(run.made)
@@ -113,14 +118,68 @@ def _definite(mentioned: dict[DatasetId, int]) -> dict[DatasetId, int]:
     return {one: at for one, at in mentioned.items() if one.version is not None or one[:2] not in known}
 
 
+class _Element(NamedTuple):
+    """What stands in an array of events."""
+
+    value: Any
+
+    def object(self) -> dict[str, Any]:
+        if not isinstance(self.value, dict):
+            raise InvalidInput("it is not a JSON object")
+        return self.value
+
+
+def _pieces(lines: Iterable[str | bytes], *, keep_going: bool) -> Iterator[str | bytes | _Element]:
+    """Yield what may be events: lines, or what is in the array that they are.
+
+    Who keeps going may have a log whose first line begins as an array does.
+    """
+    rest = iter(lines)
+    held: list[str | bytes] = []
+    for line in rest:
+        held.append(line)
+        if line.strip():
+            break
+    if not held or not _text(held[-1][:LINE_LIMIT], errors="replace").lstrip().startswith("["):
+        yield from chain(held, rest)
+        return
+    size = len(held[-1])
+    for line in rest:
+        held.append(line)
+        size += len(line)
+        if size > LINE_LIMIT:
+            break
+    try:
+        elements = _array(held, size)
+    except (InvalidInput, IntegrityError) as error:
+        if not keep_going:
+            raise InvalidInput(f"it begins as a JSON array of events and is none: {error}; {WANTED}") from None
+        yield from chain(held, rest)
+    else:
+        yield from map(_Element, elements)
+
+
+def _array(lines: Sequence[str | bytes], size: int) -> list[Any]:
+    if size > LINE_LIMIT:
+        raise InvalidInput(f"it is longer than {LINE_LIMIT:,} bytes; `jq -c '.[]'` makes lines of it")
+    found = parse(f'{{"events":{"".join(map(_text, lines))}}}', "it")  # which knows how deep and how odd JSON may be
+    if list(found) != ["events"] or not isinstance(found["events"], list):
+        raise InvalidInput("it is not JSON")
+    return found["events"]
+
+
 def _object(line: str | bytes) -> dict[str, Any]:
     if len(line) > LINE_LIMIT:
         raise InvalidInput(f"it is longer than {LINE_LIMIT:,} bytes")
+    return parse(_text(line), "it")
+
+
+def _text(line: str | bytes, errors: str = "strict") -> str:
     try:
-        text = line if isinstance(line, str) else line.decode()
+        text = line if isinstance(line, str) else line.decode(errors=errors)
     except UnicodeDecodeError:
         raise InvalidInput("it is not UTF-8") from None
-    return parse(text.removeprefix("\ufeff"), "it")  # which stands before what Windows wrote
+    return text.removeprefix("\ufeff")  # which stands before what Windows wrote
 
 
 def _take(batch: Batch, event: Mapping[str, Any], line: int, store: str) -> None:

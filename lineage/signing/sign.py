@@ -71,7 +71,7 @@ def sign_version(ledger: Ledger, version: VersionRecord, signer: Signer, reason:
     Raises NotFound where the version is deleted, and InvalidInput where it has more than FILES files, which the format
     could not list.
     """
-    require_bytes(version)
+    require_bytes(version, ledger.catalog)
     engine = ledger.catalog.engine
     about = _provenance(ledger, version)
     data = encode_bundle(signer.sign(encode_statement(statement_of(ledger, version, about))))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from ...artifacts import tables as artifact_tables
-from ...artifacts.collection import version_row
+from ...artifacts.folds import version_row
 from ...storage import tables as storage_tables
 from ...storage.digest import Digest
 from ...storage.events import Event, Fold

@@ -81,7 +81,7 @@ def verify_version(
     Raises NotFound where the version is not signed, VerifyError where nobody who is believed has signed it or it is not
     what was signed, and IntegrityError for what is no signature.
     """
-    require_bytes(version)
+    require_bytes(version, ledger.catalog)
     known = signatures_of(ledger, version)
     if bundle is not None:
         digests = tuple(blake3(part).digest() for part in parts_of(bundle))

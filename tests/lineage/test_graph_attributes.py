@@ -12,6 +12,7 @@ import pytest
 from lineart.lineage.attributes import Attributes
 from lineart.lineage.graph import LineageGraph, lineage_graph
 from lineart.lineage.runs import read_runs
+from lineart.storage.errors import IntegrityError
 
 HOSTILE = ['"quoted"', "<script>", "line\nbreak", "\u202eright to left", "\x1b[2J", "é" * 10_000, ""]
 
@@ -72,6 +73,17 @@ def test_tags_and_ends_of_runs_are_in_their_records(worlds):
     record = graph.nodes[f"run:{run}"]["record"]
     assert (sorted(record.tags), record.exit_code) == (["Two", "one"], -9)
     assert record == worlds.ledger.get(run)
+
+
+@pytest.mark.parametrize("damage", ["config = 'no JSON'", "code = '[]'", "summary = '7'", "created = 'never'"])
+def test_a_row_that_no_run_has_is_an_error_in_a_graph_as_it_is_by_itself(world, damage):
+    run = world.run()
+    model = world.log("model", "1", run)
+    world.database.write(lambda tx: tx.connection.exec_driver_sql(f"UPDATE run SET {damage}"))
+    node = lineage_graph(world.catalog, [model]).nodes[f"run:{run}"]
+    for read in (lambda: world.ledger.get(run), lambda: node["record"]):
+        with pytest.raises(IntegrityError, match=f"run {run}: its row in the database is none that Lineart writes"):
+            read()
 
 
 # Looking

@@ -126,13 +126,13 @@ def test_runs_that_use_it_now_are_told_and_those_that_ended_or_vanished_are_not(
 
 
 def test_circles_come_to_an_end(worlds):
-    worlds.log("a", "0")
-    worlds.log("b", "0")
+    worlds.log("a", "a0")
+    worlds.log("b", "b0")
     run = worlds.run("a:v0")
-    worlds.log("b", "0", run)
-    worlds.log("a", "0", run)
+    worlds.log("b", "b0", run)
+    worlds.log("a", "a0", run)
     back = worlds.run("b:v0")
-    worlds.log("a", "0", back)
+    worlds.log("a", "a0", back)
     assert told(impact(worlds, "a").others) == [("a:v0", 0, ()), ("b:v0", 1, ())]
 
 

@@ -219,7 +219,7 @@ def test_what_cannot_be_used_leaves_no_edge(world):
     version = world.log("dataset", "a")
     world.delete(version)
     run = world.run()
-    with pytest.raises(NotFound, match="p/dataset:v0 is deleted; `art restore p/dataset:v0`"):
+    with pytest.raises(NotFound, match=r"p/dataset:v0 is deleted.*; `art restore p/dataset:v0`"):
         world.ledger.use(run, Ref.parse("dataset:v0"), "p")
     with pytest.raises(NotFound):
         world.ledger.use(run, Ref.parse("absent"), "p")

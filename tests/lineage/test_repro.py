@@ -6,6 +6,7 @@ import doctest
 import io
 import os
 import random
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,12 +18,14 @@ import pytest
 import lineart
 import lineart.lineage.answers.repro_again as again_module
 from lineart.artifacts.ref import Ref
+from lineart.artifacts.tombstones import delete_versions
 from lineart.commands.repeating import print_script
 from lineart.display import Screen
 from lineart.lineage.answers.repro import packages_of, patch_of, plan_of
 from lineart.lineage.answers.repro_again import give_inputs, verdicts
 from lineart.lineage.answers.repro_script import script_of
 from lineart.lineage.capture import Captured
+from lineart.lineage.edges import dependants
 from lineart.storage.errors import InvalidInput, NotFound
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -260,6 +263,14 @@ NOTHING_KNOWN = {
     ),
     "no packages": (Captured(code(), {"executable": PYTHON}), "packages were not recorded"),
     "notebook": (Captured(code([PYTHON, "-m", "ipykernel_launcher", "-f", "k.json"]), environment()), "a notebook"),
+    "steps": (
+        Captured(code([PYTHON, "/opt/bin/art", "run", "--start", "--job-type", "ci"]), environment()),
+        "begun by `art run --start`",
+    ),
+    "steps of the module": (
+        Captured(code([PYTHON, "-m", "lineart", "-C", "/d", "run", "--start"]), environment()),
+        "begun by `art run --start`",
+    ),
     "prompt": (Captured(code(["python3"]), environment()), "typed at a prompt"),
 }
 
@@ -276,6 +287,59 @@ def test_what_was_not_recorded_ends_the_script_there_unless_it_is_forced(world, 
     assert [line for line in text.splitlines() if line.startswith("# STOPS at step 1 of 1") and reason in line]
     assert [line for line in forced.splitlines() if line.startswith("say ") and reason in line]
     assert not [line for line in forced.splitlines() if line.startswith(("stop ", "# STOPS"))]
+
+
+def test_a_script_says_beforehand_which_inputs_are_gone_and_who_deleted_them(worlds):
+    chain(worlds)
+    worlds.log("raw", "of other content, and live")
+    raw, data, other = (worlds.catalog.resolve(Ref.parse(one), "p") for one in ("raw:v0", "data:v0", "raw:v1"))
+    for one in (raw, data, other):
+        delete_versions(worlds.catalog, [one], force=True, reason="too\nbig", needed=dependants)
+    assert script(worlds, "model").warnings == script(worlds, "model", force=True).warnings
+    (first, second) = script(worlds, "model").warnings
+    assert (first.what, second.what) == ("fails", "fails")
+    assert first.step.startswith("step 1 of 2: prep ")
+    assert re.fullmatch(
+        r'its input p/raw:v0 was deleted \(ana@here, 20[0-9: -]+ UTC: "too\nbig"\); '
+        r"`art restore p/raw:v0` brings it back",
+        first.why,
+    )
+    assert "p/raw:v1 was deleted" in second.why, "data:v0 is made again by the first step"
+    assert [one for one in script(worlds, "model").splitlines() if one.startswith("# FAILS at step 1 of 2: prep ")]
+    assert "p/data:v0 was deleted" in script(worlds, "model", depth=1).warnings[0].why
+    purge(worlds, raw)
+    assert re.search(
+        r"deleted \(ana@here, .*\), purged \(ana@here, .*\); its bytes were given up; log the same content in p/raw",
+        script(worlds, "model").warnings[0].why.replace("\n", " "),
+    )
+    worlds.log("raw", "r0")
+    assert "p/raw:v0" not in str(script(worlds, "model").warnings), "the same content is there under another number"
+
+
+def purge(world, version):
+    where = {"project": version.project, "collection": version.collection, "number": version.number}
+    world.engine.write(lambda tx: tx.record("version.purged", f"{version.project}/{version.collection}", where, "over"))
+
+
+def test_a_script_says_in_a_line_what_it_needs(world):
+    world.log("raw", "r0")
+    made(world, "model", "m", "raw", captured=Captured(code(("python", "x.py", "--token", "***")), environment()))
+    text = script(world, "model")
+    assert text.needs == (
+        "art; git; https://host/p.git; python3.11 with pip that finds lineart==0.1.0 (or LINEART_REQUIREMENT=WHEEL)"
+        " and the recorded packages, or REPRO_PYTHON=PYTHON instead; HIDDEN_1"
+    )
+    assert f"# It needs: {text.needs}." in text.splitlines()
+    made(world, "other", "o", "raw", captured=Captured({"command": ["./x"], "directory": "/d"}, environment()))
+    assert script(world, "other", force=True).needs == "art"
+
+
+def test_what_a_step_left_out_would_have_made_is_missing_where_it_is_deleted(world):
+    world.log("raw", "r0")
+    made(world, "data", "d", "raw", captured=Captured())
+    made(world, "model", "m", "data")
+    world.delete(world.catalog.resolve(Ref.parse("data:v0"), "p"))
+    assert [one.what for one in script(world, "model", force=True).warnings] == ["goes on", "fails"]
 
 
 # What was recorded is never code
@@ -394,7 +458,7 @@ def test_a_deleted_input_is_replaced_by_the_same_content_or_said_to_be_gone(worl
     chain(worlds)
     ((_,), second) = steps(plan(worlds, "model"))
     worlds.delete(worlds.catalog.records([3])[3])
-    with pytest.raises(NotFound, match="p/data:v0 is deleted; `art restore p/data:v0`"):
+    with pytest.raises(NotFound, match=r"p/data:v0 is deleted.*; `art restore p/data:v0`"):
         give_inputs(worlds.ledger, worlds.ledger.start("p").id, second)
     worlds.log("data", "d0")
     given = give_inputs(worlds.ledger, worlds.ledger.start("p").id, second)

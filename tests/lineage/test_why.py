@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import doctest
 import json
+import re
 
 import pytest
 from sqlalchemy import Engine, event
 
 import lineart.artifacts.comparison as comparison_module
 import lineart.artifacts.nested as nested_module
+import lineart.lineage.answers.makers as makers_module
 import lineart.lineage.answers.why_steps as steps_module
 import lineart.lineage.answers.why_texts as texts_module
 from lineart.artifacts.nested import ABSENT, Changed, dotted, nested_changes
@@ -19,6 +21,7 @@ from lineart.lineage.answers.why import End, Kind, Verdict
 from lineart.lineage.answers.why_steps import History, Known, match_steps
 from lineart.lineage.answers.why_texts import PatchedFile, Texts, changed_packages, patch_lines, patched_files
 from lineart.lineage.capture import Captured
+from lineart.lineage.edges import runs_of
 from lineart.storage.digest import Digest
 from lineart.storage.errors import InvalidInput
 
@@ -196,14 +199,51 @@ def test_what_was_not_recorded_is_no_difference_and_is_noted(world):
     )
 
 
-def test_of_several_runs_that_made_a_version_the_first_is_compared_and_the_others_are_counted(world):
-    world.log("raw", "r0")
+def test_of_several_runs_that_made_a_version_the_first_is_compared_and_the_others_are_named(worlds):
+    worlds.log("raw", "r0")
     for commit in "abc":
-        made(world, "model", "m0", "raw:v0", commit=commit)
+        model = made(worlds, "model", "m0", "raw:v0", commit=commit)
+    made(worlds, "model", "m1", "raw:v0", commit="d")
+    first, *others = worlds.database.read(lambda connection: runs_of(connection, model.id, "produced", None))
+    found = why(worlds, "model:v0", "model:v1")
+    assert found.causes[0].contrasts[0].old == "a" * 40
+    said = f"{first} made p/model:v0 first and is compared; {' and '.join(others)} logged the same content again"
+    assert said in found.pairs[0].notes
+    assert found.pairs[0].to_json()["also"] == [others, []]
+
+
+def test_a_run_that_logged_again_what_it_had_used_did_not_make_it(world):
+    world.log("raw", "r0")
+    world.log("model", "m0")
+    made(world, "model", "m0", "model:v0", commit="a")
+    made(world, "model", "m0", "raw:v0", commit="b")
     made(world, "model", "m1", "raw:v0", commit="d")
     found = why(world, "model:v0", "model:v1")
-    assert found.causes[0].contrasts[0].old == "a" * 40
-    assert "2 more runs made p/model:v0; the first is compared" in found.pairs[0].notes
+    assert found.causes[0].contrasts[0].old == "b" * 40
+    assert "logged the same content again" in found.pairs[0].notes[0]
+
+
+def test_many_more_runs_are_counted_and_all_in_the_document(world):
+    world.log("raw", "r0")
+    for _ in range(9):
+        made(world, "model", "m0", "raw:v0")
+    made(world, "model", "m1", "raw:v0")
+    found = why(world, "model:v1", "model:v0").pairs[0]
+    assert re.search(r"compared; (\w+, ){4}4 more \(--json\) logged the same content again$", found.notes[0])
+    assert [len(one) for one in found.to_json()["also"]] == [0, 8]
+
+
+def test_a_version_that_was_there_before_any_run_logged_it_says_so(world):
+    world.log("raw", "r0")
+    world.log("model", "m0")
+    world.wait(3600)
+    run = world.ledger.producer(made(world, "model", "m0", "raw:v0").id).id
+    made(world, "model", "m1", "raw:v0")
+    note, *_ = why(world, "model:v0", "model:v1").pairs[0].notes
+    assert note == (
+        f"p/model:v0 was there since 2027-01-15T08:00:00Z; {run}, the first run that is known to have logged it, did so"
+        " 2027-01-15T09:00:00Z"
+    )
 
 
 def test_a_run_that_crashed_is_a_cause(world):
@@ -535,6 +575,6 @@ def test_what_stands_in_the_place_of_objects_does_not_crash(world):
     assert told(why(world, "model:v0", "model:v1"))[0] == ("config", "model:v1")
 
 
-@pytest.mark.parametrize("module", [comparison_module, nested_module, steps_module, texts_module])
+@pytest.mark.parametrize("module", [comparison_module, nested_module, makers_module, steps_module, texts_module])
 def test_examples(module):
     assert doctest.testmod(module).failed == 0
