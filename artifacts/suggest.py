@@ -5,6 +5,7 @@ Knows the rows it lists; makes errors and raises none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -14,9 +15,11 @@ from ..storage.errors import NotFound
 from . import tables
 from .ref import LATEST, Ref, fold_name
 
-__all__ = ["absent_collection", "absent_version"]
+__all__ = ["absent_collection", "absent_version", "near_aliases"]
 
 SHOWN = 5
+SLIP = 0.8  # how alike two names are of which one may be a slip of the keyboard
+_DIGIT = re.compile("[0-9]")
 _project, _collection, _version, _alias = tables.project, tables.collection, tables.version, tables.alias
 
 
@@ -64,6 +67,19 @@ def absent_version(connection: Connection, collection: int, ref: Ref) -> NotFoun
     rest = f" and {len(aliases) - len(shown)} more" if len(aliases) > len(shown) else ""
     meant = ", ".join(f"{row.name} → v{row.number}" for row in shown) + rest
     return NotFound(f"{asked} not found{when}; {name} has {span}" + (f" ({meant})" if meant else ""))
+
+
+def near_aliases(connection: Connection, version: int, alias: str) -> list[tuple[str, int]]:
+    """Return the other aliases of a version's collection that an alias may be a slip for, and what each means.
+
+    Those with other digits are meant: `epoch-9` beside `epoch-8`.
+    """
+    same = select(_version.c.collection).where(_version.c.id == version).scalar_subquery()
+    wanted = select(_alias.c.key, _alias.c.name, _version.c.number).join(_version, _version.c.id == _alias.c.version)
+    others = wanted.where(_alias.c.collection == same, _alias.c.key.not_in([fold_name(alias), LATEST]))
+    digits = _DIGIT.findall(alias)
+    found = {row.key: (row.name, row.number) for row in connection.execute(others) if _DIGIT.findall(row.key) == digits}
+    return [found[one] for one in get_close_matches(fold_name(alias), found, n=SHOWN, cutoff=SLIP)]
 
 
 def _some(names: Sequence[str], near: str) -> str:

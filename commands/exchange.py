@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     context: typer.Context,
-    form: Annotated[Source, typer.Argument(metavar="FORMAT", help="What it is: openlineage, events one to a line.")],
+    form: Annotated[Source, typer.Argument(metavar="FORMAT", help="What it is: openlineage, by line or in an array.")],
     file: Annotated[str, typer.Argument(metavar="FILE", help="Where it is; - is the standard input.")],
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Pass over lines that are no events, and say how many.")

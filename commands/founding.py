@@ -89,8 +89,11 @@ def _open_or_make(call: Invocation, url: str, database: str | None, *, single_ma
         pass  # the usual case: it is made
     try:
         return create_settings(settings, single_machine=single_machine), True
-    except Conflict:  # somebody made it at the same moment, or it needs other settings to be opened, which this says
-        return open_settings(settings), False
+    except Conflict as error:
+        try:  # somebody made it at the same moment, or it needs other settings to be opened, which this says
+            return open_settings(settings), False
+        except NotFound:  # there is still none: the database is another's
+            raise Conflict(f"no store is made at {url}: {error}") from None
 
 
 def _configuration(url: str, database: str | None, project: str | None, folder: Path) -> tuple[str, bool]:

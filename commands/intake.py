@@ -144,9 +144,15 @@ def report_outcome(screen: Screen, outcome: Outcome, request: Request, *, as_jso
     version = outcome.version
     if not outcome.is_new and request.metadata and request.metadata != version.metadata:
         kept = "; what was given now is kept with the run" if request.use else ""
-        screen.note(f"{version.ref} existed already with other metadata, which stays{kept}")
+        stays = "with other metadata, which stays" if version.metadata else "without metadata, and stays so"
+        screen.note(_existed(version.ref, f"{stays}{kept}", "--metadata KEY=VALUE"))
     if not outcome.is_new and request.description and request.description != version.description:
-        screen.note(f"{version.ref} existed already with another description, which stays")
+        stays = (
+            "with another description, which stays" if version.description else "without a description, and stays so"
+        )
+        screen.note(_existed(version.ref, stays, "--description TEXT"))
+    if outcome.buried is not None:
+        screen.note(outcome.buried.told(version))
     if as_json:
         screen.document({"new": outcome.is_new, "new_bytes": outcome.new_bytes, "version": version_json(version)})
     elif not screen.terminal:
@@ -163,3 +169,7 @@ def report_outcome(screen: Screen, outcome: Outcome, request: Request, *, as_jso
         names = [one for one in version.aliases if one != "latest"]
         if names:
             screen.line(f"aliases: {', '.join(names)}")
+
+
+def _existed(ref: str, stays: str, change: str) -> str:
+    return f"{ref} existed already {stays}; `art edit {ref} {change}` changes that"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..storage.errors import InvalidInput
+from . import edit
 from .invocation import AsJson, Invocation, invocation
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
     names.callback()(alias)
     names.command("rm")(alias_rm)
     app.add_typer(names, name="alias", rich_help_panel=_PANEL)
+    edit.register(app)
     app.command("history", rich_help_panel=_PANEL)(history)
 
 
@@ -55,8 +57,15 @@ def promote(
         before = _moves(store, version, name)
         moved = store.promote(f"{version.project}/{version.name}", name, reason=reason, expect=expect).record
         after = _moves(store, version, name)
+        is_new = len(before) < len(after) and after[-1].data["from"] is None
+        near = _near(store, moved, name) if is_new else []
     was = after[-1].data["from"] if len(after) > len(before) else moved.number
     old = "none" if was is None else f"v{was}"
+    if near:
+        there = f"{moved.project}/{moved.collection}"
+        named = ", ".join(f"{one} → v{number}" for one, number in near)
+        undo = f"`art alias rm {there}:{name}` takes it away"
+        call.screen.note(f"{name} is a new alias of {there}, which has {named}, too; {undo}")
     if as_json:
         call.screen.document(
             {"alias": name, "from": None if was is None else old, "to": moved.version, "version": version_json(moved)}
@@ -71,6 +80,12 @@ def promote(
 
 def _moves(store: Store, version: VersionRecord, name: str) -> list[Event]:
     return store.history(f"{version.project}/{version.collection}", name)
+
+
+def _near(store: Store, version: VersionRecord, name: str) -> list[tuple[str, int]]:
+    from ..artifacts.suggest import near_aliases
+
+    return store.engine.database.read(lambda connection: near_aliases(connection, version.id, name))
 
 
 def alias_rm(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..display import Cell, count_of, iso, when
-from ..storage.errors import InvalidInput, NotFound
+from ..storage.errors import InvalidInput, NotFound, VerifyError
 from .invocation import AsJson, Invocation, invocation
 from .output import onto
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..display import Value
     from ..lineage.signing.bundle import Named
     from ..lineage.signing.verify import Verified
+    from ..store import Store
 
 __all__ = ["register"]
 
@@ -99,6 +100,9 @@ def verify_signature(
     signature: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A signature in a file, instead of those in the store.")
     ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Read the files of a folder, too: they must be the version's.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the signature that holds to a file.")
     ] = None,
@@ -107,7 +111,10 @@ def verify_signature(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say who signed a version, when and over what; exit code 5 if it does not hold, 3 if there is none."""
+    """Say who signed a version, when and over what; exit code 5 if it does not hold, 3 if there is none.
+
+    What was signed is compared with what the store says of the version. No file is read, but those of --folder.
+    """
     if (public_key is None) == (not certificate_chain):
         raise InvalidInput("name whom you believe: --public-key FILE, or --certificate-chain FILE")
     call = invocation(context)
@@ -118,6 +125,8 @@ def verify_signature(
             certificates=certificate_chain or (),
             signature=signature,
         )
+        if folder is not None:
+            _compare(store, found, folder)
     if output is not None:
         _write(call, output, found.bundle)
     if provenance is not None:
@@ -125,12 +134,24 @@ def verify_signature(
             raise NotFound(f"{found.version.ref}: no run was signed with it in this store, so there is no provenance")
         _write(call, provenance, found.provenance)
     if as_json:
-        call.screen.document(found.to_json())
+        call.screen.document({**found.to_json(), "folder": None if folder is None else str(folder.absolute())})
         return
     call.screen.title(found.version.ref, "the signature holds")
-    call.screen.pairs(_pairs(found))
+    call.screen.pairs(_pairs(found, folder))
     for note in found.notes:
         call.screen.note(note)
+
+
+def _compare(store: Store, found: Verified, folder: Path) -> None:
+    """Raise VerifyError, with its report, where a folder's files are not those of the version."""
+    from ..artifacts.logged import LoggedVersion
+
+    if not folder.is_dir():
+        raise NotFound(f"{folder} is not a folder" if folder.exists() else f"{folder} does not exist")
+    try:
+        LoggedVersion(found.version, store).verify(folder)
+    except VerifyError as error:
+        raise VerifyError(f"the signature holds, but {error}", error.report) from None
 
 
 def _write(call: Invocation, output: Path, data: bytes) -> None:
@@ -150,7 +171,7 @@ def _password(call: Invocation, key: Path, variable: str | None) -> str:
     return answer
 
 
-def _pairs(found: Verified) -> list[tuple[str, Value]]:
+def _pairs(found: Verified, folder: Path | None) -> list[tuple[str, Value]]:
     from ..storage.digest import Digest
 
     digest = Digest(found.version.digest)
@@ -161,6 +182,10 @@ def _pairs(found: Verified) -> list[tuple[str, Value]]:
     more = f"; {rest:,} more by the digest" if rest > 0 and found.claim is not None else ""
     pairs.append(
         ("files", Cell(f"{count_of(found.files, 'file')}, whose digests are those signed{more}", str(found.files)))
+    )
+    unread = "no file was read; `--folder DIR` compares a folder with it"
+    pairs.append(
+        ("compared", unread if folder is None else f"{folder}: every file is the version's, and there is no other")
     )
     claim = found.claim
     if claim is None:

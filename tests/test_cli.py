@@ -176,7 +176,7 @@ def test_metadata_is_json_if_it_parses_else_text(art):
 def test_metadata_that_existing_content_does_not_take_is_told_of(stocked):
     result = stocked("log", "raw", "raw", "--metadata", "tokens=10")
     assert result.code == 0
-    assert "other metadata, which stays" in result.err
+    assert "raw:v1 existed already without metadata, and stays so; `art edit" in result.err
 
 
 def test_log_with_inputs_is_a_finished_run(stocked):
@@ -391,11 +391,17 @@ def test_repair_database_rebuilds_what_was_lost(stocked):
     assert stocked.ok("check", "--read-data").out.endswith("read: nothing is wrong\n")
     assert stocked.ok("repair", "database", "--yes", "--json").document == {
         "schema": 1,
+        "dry_run": False,
+        "made": False,
         "events": 0,
         "packs": 0,
         "chunks": 0,
         "rows": 0,
+        "changes": [],
+        "more": 0,
+        "tables": {},
         "damaged": [],
+        "hole": None,
     }
     assert stocked.ok("log", "raw/sub", "raw").rows[0][0] == "default/raw:v2"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -112,3 +113,15 @@ def test_a_store_that_nobody_asked_for_is_said(art, monkeypatch, tmp_path):
         0,
         f"art: made a store at {tmp_path}/tpyo, named by LINEART_STORE; `art init` makes one here\n",
     )
+
+
+def test_a_database_of_another_store_is_named_as_the_cause(art, tmp_path):
+    there = json.loads(art("init", "first", "--json")[1])
+    CONFIG.unlink()
+    database = f"sqlite:///{tmp_path}/first/lineart.db"
+    code, out, err = art("init", "second", "--database", database)
+    assert (code, out) == (4, "")
+    assert f"no store is made at {tmp_path}/second: " in err
+    assert f"{tmp_path}/first/lineart.db holds a store already: {there['id']}" in err
+    assert "`art init` makes one" not in err
+    assert not CONFIG.exists()

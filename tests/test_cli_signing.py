@@ -208,3 +208,26 @@ def test_what_a_foreign_signature_says_cannot_move_a_cursor(art, tmp_path):
         assert code == 0
         assert "signed in another store" in err
         assert not {"\x1b", "\x07", "\u202e"} & set(out + err)
+
+
+def test_a_signature_alone_says_nothing_of_files_beside_it_and_a_folder_is_compared_where_it_is_named(art, tmp_path):
+    assert art("sign", "model", "--private-key", "key.pem")[0] == 0
+    assert art("get", "model", "rel")[0] == 0
+    verify = ("verify-signature", "model", "--public-key", "key.pub")
+    code, out, _ = art(*verify, "--folder", "rel")
+    assert (code, dict(line.split("\t", 1) for line in out.splitlines())["compared"]) == (
+        0,
+        "rel: every file is the version's, and there is no other",
+    )
+    assert json.loads(art(*verify, "--folder", "rel", "--json")[1])["folder"] == str(tmp_path / "rel")
+    (tmp_path / "rel" / "f").write_bytes(b"Model")
+    code, out, err = art(*verify)
+    assert (code, err) == (0, "")
+    assert "compared\tno file was read; `--folder DIR` compares a folder with it" in out
+    assert json.loads(art(*verify, "--json")[1])["folder"] is None
+    for how in ((), ("--json",), ("--output", "model.sig")):
+        code, out, err = art(*verify, "--folder", "rel", *how)
+        assert (code, out) == (5, "")
+        assert "the signature holds, but rel is not p/model:v0: 1 changed ('f')" in err
+    assert not (tmp_path / "model.sig").exists()
+    assert art(*verify, "--folder", "nowhere")[0] == 3

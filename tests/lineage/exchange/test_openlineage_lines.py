@@ -268,3 +268,49 @@ def test_a_hundred_thousand_events_are_read_in_seconds():
 @pytest.mark.parametrize("module", [names_module, facets_module, importing_module, runs_module])
 def test_examples_run(module):
     assert doctest.testmod(module).failed == 0
+
+
+# One array instead of lines
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_events_in_one_array_are_those_of_lines(indent, kind):
+    events = [event(eventType="START"), event(outputs=[{"namespace": "s3://lake", "name": "b"}])]
+    text = "\ufeff" * (indent is None) + json.dumps(events, indent=indent) + "\n"
+    lines = [one if kind is str else one.encode() for one in ("\n" + text).splitlines(keepends=True)]
+    assert read_events(lines, STORE) == read(*events)
+    assert read_events(["[]"], STORE).events == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[1]", "event 1 of the array is no OpenLineage event: it is not a JSON object"),
+        (json.dumps([event(), json.dumps(event())]), "event 2 of the array is no OpenLineage event: it is not a JSON"),
+        (json.dumps([event(), {}]), "event 2 of the array is no OpenLineage event: its eventTime is None"),
+        ("[{}", "begins as a JSON array of events and is none: it is not JSON"),
+        ('[{"a": 1, "a": 2}]', "begins as a JSON array"),
+        ('[], "more": [', "begins as a JSON array"),
+        ('["a"], "more": ["b"]', "begins as a JSON array"),
+        ("[" * 100_000, "begins as a JSON array"),
+        ("[" + "\n" * 10 + " " * LINE_LIMIT + "]", "is longer than 16,777,216 bytes"),
+    ],
+)
+def test_what_is_wrong_with_an_array_is_said(text, why):
+    with pytest.raises(InvalidInput, match=why):
+        read_events(io.StringIO(text), STORE)
+
+
+def test_a_log_that_begins_with_a_bracket_is_no_array_for_who_keeps_going():
+    found = read("[2026-05-01 INFO] starting", event(), keep_going=True)
+    assert (len(found.runs), found.events) == (1, 2)
+    (skipped,) = found.skipped.values()
+    assert skipped.line == 1
+
+
+def test_an_event_on_several_lines_is_told_what_is_wanted():
+    with pytest.raises(
+        InvalidInput, match=r"line 1 is no OpenLineage event: it is not JSON: .*one event a line, or all"
+    ):
+        read_events(io.StringIO(json.dumps(event(), indent=1)), STORE)
