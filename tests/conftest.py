@@ -9,6 +9,7 @@ each object store; `new_location(kind)` makes one of a given kind. `faults` is t
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import io
 import itertools
@@ -61,6 +62,12 @@ def load_helper(path: Path) -> ModuleType:
     return sys.modules[name]
 
 
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass over the thousands of tests themselves, which stay to the end."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep what tests remember of files and buckets out of the user's own cache; started processes inherit it."""
@@ -72,6 +79,27 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["LINEART_CACHE_DIR"]
     else:
         os.environ["LINEART_CACHE_DIR"] = before
+
+
+@pytest.fixture(scope="session")
+def put_blank(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any, Path], None]:
+    """A function that puts what a new store holds into an empty backend and a SQLite file: each is the same store.
+
+    It is much faster than to make one, of which the most is the schema of its database.
+    """
+    from lineart.storage.backends.memory import MemoryBackend
+    from lineart.storage.engine import Engine
+    from lineart.store import FOLDS
+
+    path, made = tmp_path_factory.mktemp("blank") / "store.db", MemoryBackend("blank")
+    Engine.create(made, f"sqlite:///{path}", actor="ann", folds=FOLDS).close()
+
+    def put(backend: Any, database: Path) -> None:
+        for info in made.list(""):
+            backend.put(info.key, [made.get(info.key)])
+        shutil.copyfile(path, database)
+
+    return put
 
 
 @pytest.fixture(scope="session")

@@ -76,16 +76,23 @@ def commands(block: str) -> Iterator[Command]:
 
 
 class Reader:
-    """Does what a page says in a folder of its own, with a home of its own and no setting of the machine's."""
+    """Does what a page says in a folder of its own, with a home of its own and no setting of the machine's.
+
+    What lies in the folder `programs` is run in place of what is installed.
+    """
 
     def __init__(
-        self, home: Path, replace: Mapping[str, str] | None = None, more: Mapping[str, str] | None = None
+        self,
+        home: Path,
+        replace: Mapping[str, str] | None = None,
+        more: Mapping[str, str] | None = None,
+        programs: Path | None = None,
     ) -> None:
         self.here = home / "work"
         self.here.mkdir(parents=True)
         self.replace = dict(replace or {})  # of what a page names, what stands in for it here
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("LINEART_", "AWS_", "XDG_"))}
-        beside = os.fspath(Path(sys.executable).parent)
+        beside = os.pathsep.join(os.fspath(one) for one in (programs, Path(sys.executable).parent) if one is not None)
         self.environment = {
             **kept,
             "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', '')}",

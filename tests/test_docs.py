@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -34,6 +35,7 @@ LINEAGE = [
         "what-was-in-production",
     )
 ]
+FIRST = ["README.md", "docs/tutorial.md"]
 SECRETS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "not-a-secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -45,7 +47,14 @@ def helper(name):
     return module
 
 
-documents, reference = helper("documents"), helper("reference_pages")
+documents, reference, ready_art = helper("documents"), helper("reference_pages"), helper("ready_art")
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """A folder with an `art` that need not start: see ready_art.py."""
+    with tempfile.TemporaryDirectory() as folder, ready_art.running(Path(folder)):
+        yield Path(folder)
 
 
 def text_of(page):
@@ -61,13 +70,15 @@ def runnable():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", list(runnable()))
-def test_what_a_page_shows_is_what_comes(page, tmp_path):
-    assert "\n".join(documents.Reader(tmp_path).follow(text_of(page))) == ""
+def test_what_a_page_shows_is_what_comes(page, tmp_path, request):
+    """The pages that are read first are done with the `art` that is installed."""
+    programs = None if page in FIRST else request.getfixturevalue("quick")
+    assert "\n".join(documents.Reader(tmp_path, programs=programs).follow(text_of(page))) == ""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", BUCKETS)
-def test_what_a_page_about_a_bucket_shows_is_what_comes(page, tmp_path, new_location, postgres_url):
+def test_what_a_page_about_a_bucket_shows_is_what_comes(page, tmp_path, new_location, postgres_url, quick):
     bucket = new_location(BUCKETS[page])
     options = bucket.storage_options
     replace = {
@@ -75,7 +86,7 @@ def test_what_a_page_about_a_bucket_shows_is_what_comes(page, tmp_path, new_loca
         "postgresql://lineart@db.example/lineart": postgres_url,
         "https://s3.example": options["endpoint_url"],
     }
-    reader = documents.Reader(tmp_path, replace, SECRETS)
+    reader = documents.Reader(tmp_path, replace, SECRETS, quick)
     text = text_of(page)
     if "endpoint_url =" not in text:  # of a real cloud: the emulator is named beside it
         extra = "".join(f"{key} = {json.dumps(value)}\n" for key, value in options.items())
@@ -85,9 +96,9 @@ def test_what_a_page_about_a_bucket_shows_is_what_comes(page, tmp_path, new_loca
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", LINEAGE)
-def test_what_a_page_about_lineage_shows_comes_from_postgresql_too(page, tmp_path, postgres_url):
+def test_what_a_page_about_lineage_shows_comes_from_postgresql_too(page, tmp_path, postgres_url, quick):
     assert "art init" in text_of(page)
-    reader = documents.Reader(tmp_path, {"art init": f"art init --database '{postgres_url}'"})
+    reader = documents.Reader(tmp_path, {"art init": f"art init --database '{postgres_url}'"}, programs=quick)
     assert "\n".join(reader.follow(text_of(page))) == ""
 
 
@@ -126,6 +137,27 @@ def test_output_is_compared_but_for_what_differs_from_run_to_run(printed, shown,
 def test_a_page_that_shows_something_else_is_found_out(tmp_path):
     reader = documents.Reader(tmp_path)
     assert len(reader.follow("```console\n$ echo one\ntwo\n$ echo one\none\n$ false\n```\n")) == 2
+
+
+@pytest.mark.slow
+def test_a_command_that_need_not_start_answers_as_one_that_starts(tmp_path, quick):
+    asked = (
+        "art init --project p && echo one > f && art log f data",
+        "art ls; art ls | cat; art ls 2>&1 >&- | head -n 1",
+        "for n in 1 2; do art show data:v$n 2>&1 || echo $?; done",
+        "echo y | art rm data:v0; art log --help; art log nowhere; echo $?",
+        "LINEART_PROJECT=q NO_COLOR= art ls --json && mkdir -p d && cd d && art run --log out=../f -- art ls",
+        "art no such command",
+    )
+    answers = []
+    for programs in (None, quick):
+        reader = documents.Reader(tmp_path / str(programs is None), programs=programs)
+        answers.append([reader.run(documents.Command(text, None)) for text in asked])
+    really, ready = (
+        [(code, re.sub("[0-9a-f]{32}", "ID", documents.plain(text))) for code, text in one] for one in answers
+    )
+    assert [code for code, _ in really] == [0, 0, 0, 0, 0, 2]
+    assert ready == really
 
 
 # Pages and code agree

@@ -46,12 +46,12 @@ def proxy(moto_endpoint, proxies):
 class Story:
     """A store in a bucket, told of over the wire; `promised` is what was acknowledged, in any telling."""
 
-    def __init__(self, folder, location, proxy):
+    def __init__(self, folder, location, proxy, put_blank):
         self.folder, self.location, self.proxy = folder, location, proxy
         self.database = f"sqlite:///{folder}/store.db"
         self.promised = set()
         self._outs = itertools.count()
-        Engine.create(self.direct(), self.database, actor="ann", folds=FOLDS).close()
+        put_blank(self.direct(), folder / "store.db")
 
     def direct(self):
         return RemoteBackend(*self.location)
@@ -119,13 +119,13 @@ class Story:
 
 
 @pytest.fixture
-def new_story(tmp_path, new_location, proxy):
+def new_story(tmp_path, new_location, proxy, put_blank):
     numbers = itertools.count()
 
     def make():
         folder = tmp_path / f"story{next(numbers)}"
         folder.mkdir()
-        return Story(folder, new_location("s3-moto"), proxy)
+        return Story(folder, new_location("s3-moto"), proxy, put_blank)
 
     return make
 

@@ -53,12 +53,12 @@ class Filling(Disk):
 class Place:
     """A store of one version in a folder, on a disk that can be filled."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, put_blank):
         self.folder = folder
         self.disk = Filling()
         self.database = f"sqlite:///{folder}/store.db"
         folder.mkdir()
-        Engine.create(self.backend(), self.database, actor="ann", folds=FOLDS).close()
+        put_blank(self.backend(), folder / "store.db")
         with self.open() as store:
             self.log(store, "first", {"a": b"a" * 5000})
 
@@ -103,10 +103,10 @@ class Place:
                 assert store.resolve("second:v0").file_count == len(FILES)
 
 
-def test_a_folder_that_fills_up_at_any_byte_loses_nothing(tmp_path):
+def test_a_folder_that_fills_up_at_any_byte_loses_nothing(tmp_path, put_blank):
     seen = set()
     for room in itertools.chain(range(0, 3000, 700), itertools.count(3000, 40_000)):
-        place = Place(tmp_path / f"{room}")
+        place = Place(tmp_path / f"{room}", put_blank)
         place.disk.room = room
         with place.open() as store:
             error = place.try_to_work(store)
@@ -137,10 +137,10 @@ def limit(database, pages):
     return lambda: sqlalchemy.event.remove(database._engine, "checkout", take)
 
 
-def test_a_database_whose_disk_fills_up_at_any_page_loses_nothing(tmp_path):
+def test_a_database_whose_disk_fills_up_at_any_page_loses_nothing(tmp_path, put_blank):
     full = 0
     for pages in itertools.count():
-        place = Place(tmp_path / f"{pages}")
+        place = Place(tmp_path / f"{pages}", put_blank)
         with place.open() as store:
             limit(store.engine.database, pages)
             error = place.try_to_work(store)

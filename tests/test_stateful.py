@@ -88,7 +88,7 @@ class Model:
 
 
 class Machine(RuleBasedStateMachine):
-    faults = None
+    faults = put_blank = None
 
     def __init__(self):
         super().__init__()
@@ -99,7 +99,7 @@ class Machine(RuleBasedStateMachine):
         self.model = Model()
         self.durable = Model()  # what the journal has at least
         self.url = self.new_url()
-        Engine.create(self.bucket, self.url, actor="ann", folds=FOLDS).close()
+        self.put_blank(self.bucket, self.url.removeprefix("sqlite:///"))
         self.store = None
         self.open()
 
@@ -284,8 +284,8 @@ class Machine(RuleBasedStateMachine):
         self.temporary.cleanup()
 
 
-def drive(faults, examples, steps):
-    kind = type("Driven", (Machine,), {"faults": faults})
+def drive(faults, put_blank, examples, steps):
+    kind = type("Driven", (Machine,), {"faults": faults, "put_blank": staticmethod(put_blank)})
     how = settings(
         max_examples=examples,
         stateful_step_count=steps,
@@ -297,12 +297,12 @@ def drive(faults, examples, steps):
 
 
 @pytest.mark.slow
-def test_a_store_does_what_a_dict_does_through_cuts_collections_and_lost_databases(faults):
-    drive(faults, examples=30, steps=20)
+def test_a_store_does_what_a_dict_does_through_cuts_collections_and_lost_databases(faults, put_blank):
+    drive(faults, put_blank, examples=30, steps=20)
 
 
 @pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
-def test_a_store_does_what_a_dict_does_for_a_long_time(faults):
-    drive(faults, examples=1500, steps=60)
+def test_a_store_does_what_a_dict_does_for_a_long_time(faults, put_blank):
+    drive(faults, put_blank, examples=1500, steps=60)

@@ -14,22 +14,33 @@ WEB = "s3://corpus/web/"
 
 def refer(world, name, *urls, run=None, content="x", objects=3, size=1000):
     """Log a version with rows of references, as a commit would write them."""
-    from lineart.artifacts.collection import NewVersion, open_collection, settle_version
-    from lineart.storage.digest import Digest
-
+    places = tuple(ExternalRecord(url, objects, size) for url in urls)
     also = world.ledger.produced(run, None, lambda: None) if run else None
 
     def work(tx):
-        collection = open_collection(tx, "p", name, None)
-        places = tuple(ExternalRecord(url, objects, size) for url in urls)
-        new = NewVersion(bytes(Digest.of((name + content).encode())), 2048, 1, None, {}, None, places)
-        version, is_new = settle_version(tx, collection, new, ())
+        version, is_new = settle(tx, name, content, places)
         if also is not None:
             also(tx, version, is_new)
         return version
 
     number = world.engine.write(work)
     return world.catalog.records([number])[number]
+
+
+def refer_often(world, name, count, url):
+    """Log so many versions that refer to a place, in one transaction."""
+    places = (ExternalRecord(url, 3, 1000),)
+    numbers = world.engine.write(lambda tx: [settle(tx, name, str(n), places)[0] for n in range(count)])
+    return list(world.catalog.records(numbers).values())
+
+
+def settle(tx, name, content, places):
+    from lineart.artifacts.collection import NewVersion, open_collection, settle_version
+    from lineart.storage.digest import Digest
+
+    collection = open_collection(tx, "p", name, None)
+    new = NewVersion(bytes(Digest.of((name + content).encode())), 2048, 1, None, {}, None, places)
+    return settle_version(tx, collection, new, ())
 
 
 def kinds(graph):
@@ -109,7 +120,7 @@ def test_where_no_version_refers_to_anything_nothing_is_asked(world):
 def test_deleted_versions_and_many_of_them_keep_their_places(worlds):
     versions = [refer(worlds, "clean", f"s3://b/{n}/", content=str(n)) for n in range(3)]
     worlds.delete(versions[0])
-    many = [refer(worlds, "wide", WEB, content=str(n)) for n in range(600)]
+    many = refer_often(worlds, "wide", 600, WEB)
     graph = lineage_graph(worlds.catalog, [*versions, *many])
     assert len(kinds(graph)) == 4
     assert graph.out_degree(WEB) == 600

@@ -233,19 +233,35 @@ def test_a_bit_flipped_in_any_read_or_write_never_comes_out_as_content(stories, 
         store.close()
 
 
-@pytest.mark.slow
-def test_two_failures_one_after_the_other_lose_nothing(stories, faults, length):
-    """The second strikes the try that repairs what the first one left."""
-    chance = random.Random(20)
-    kinds = [faults.Fault[name] for name in ONCE]
-    for _ in range(60):
+def fail_twice(stories, faults, length, rounds, seed):
+    """Tell stories with each kind of failure after each, at operations that a deck of all of them gives."""
+    chance = random.Random(seed)
+    decks = [[], []]
+    pairs = itertools.cycle(itertools.product([faults.Fault[name] for name in ONCE], repeat=2))
+    for kinds in itertools.islice(pairs, rounds):
         story = stories()
-        for _ in range(2):
-            n, fault = chance.randrange(1, length + 1), chance.choice(kinds)
-            backend = faults.FaultBackend(story.memory, {n: fault})
-            error = story.try_to_tell(backend)
+        for deck, fault in zip(decks, kinds, strict=True):
+            if not deck:
+                deck.extend(chance.sample(range(1, length + 1), length))
+            n = deck.pop()
+            error = story.try_to_tell(faults.FaultBackend(story.memory, {n: fault}))
             assert not isinstance(error, Conflict), (n, fault, error)
         afterwards(story)
+
+
+@pytest.mark.slow
+def test_two_failures_one_after_the_other_lose_nothing(stories, faults, length):
+    """The second strikes the try that repairs what the first one left; every kind comes after every other once."""
+    assert length <= len(ONCE) ** 2, "each operation fails in both places"
+    fail_twice(stories, faults, length, len(ONCE) ** 2, seed=20)
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("seed", range(21, 25))
+def test_two_failures_one_after_the_other_lose_nothing_at_any_two_operations(stories, faults, length, seed):
+    fail_twice(stories, faults, length, 25 * len(ONCE) ** 2, seed)
 
 
 @pytest.mark.parametrize("fault", ["FAIL_BEFORE", "FAIL_AFTER", "TRUNCATE", "UNREACHABLE"])
