@@ -24,7 +24,7 @@ from .layout import CHECKPOINTS, JOURNAL, JOURNAL_SPAN, JournalName, journal_fol
 from .transaction import STORE_CREATED
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from sqlalchemy import Connection
 
@@ -163,14 +163,21 @@ class Journal:
         )
         return have, trouble, moved
 
-    def replay(self) -> int:
+    def replay(self, after: int | None = None, also: Callable[[Transaction], None] | None = None) -> int:
         """Fold what the journal has and the database lacks into the database; return the `seq` of its last event.
 
-        It may be called again after it was interrupted. Raises Conflict where the two do not belong together, and
+        It may be called again after it was interrupted. `after` is how far the database is, where its own count does
+        not say so, and `also` is done in each transaction. Raises Conflict where the two do not belong together, and
         IntegrityError for a journal that cannot be read.
         """
         store = self._database.store()
-        behind = self.events(after=store.journalled)
+        behind = self.events(after=store.journalled if after is None else after)
+
+        def apply(tx: Transaction, batch: list[Event]) -> None:
+            tx.restore(batch)
+            if also is not None:
+                also(tx)
+
         while batch := list(islice(behind, BATCH)):
             for event in batch:
                 if event.kind == STORE_CREATED and event.data.get("store_id") != store.store_id:
@@ -178,7 +185,7 @@ class Journal:
                         f"the journal in {self._backend.url} is of store {event.data.get('store_id')}, and"
                         f" {self._database.url} of store {store.store_id}"
                     )
-            self._database.write(lambda tx, batch=batch: tx.restore(batch))  # type: ignore[misc]
+            self._database.write(lambda tx, batch=batch: apply(tx, batch))  # type: ignore[misc]
         return self._database.store().seq
 
     def _fetched(self, wanted: Iterable[tuple[JournalName, str]]) -> Iterator[tuple[JournalName, str, bytes | None]]:

@@ -27,10 +27,10 @@ from .layout import JOURNAL, PackName, pack_folder, pack_key, parse_journal_key,
 from .marker import Marker
 from .pack import PackKind, Slot, read_slots
 from .recorded import events_between
-from .repair_counters import mend_counters
+from .repair_counters import Counters, count_events, mend_counters
 from .repair_hole import Hole, UpToHole, bar_writing, look_behind
 from .rows import Compared
-from .rows_check import RowReport
+from .rows_check import RowReport, WrongRow
 from .rows_mend import mend_rows
 from .session import CHUNK_COLUMNS
 from .tables import PackState
@@ -108,27 +108,34 @@ def repair_database(
     try:
         require_store(backend, database, marker)
         journal, newest = UpToHole(backend, database), newest_event(backend)
-        for one in database.write(lambda tx: mend_counters(tx, newest)):
+        bar = partial(bar_writing, newest=newest)  # until the last event is there, whatever ends this before
+
+        def count(tx: Transaction) -> tuple[list[WrongRow], Counters]:
+            known, right = count_events(tx.connection, newest)
+            wrong = mend_counters(tx, newest)
+            if known.journalled > known.seq:
+                bar(tx)  # as it was
+            return wrong, right
+
+        wrong, counted = database.write(count)
+        for one in wrong:
             repaired.changed.add(one)
-        found = database.store()
-        require_same_history(backend, database, found.journalled)
-        if found.seq < newest and not up_to_hole:
-            try:
-                require_whole(journal, found.journalled)
-            except IntegrityError:
-                database.write(lambda tx: bar_writing(tx, newest))
-                raise
+        require_same_history(backend, database, counted.journalled)
+        if counted.journalled == counted.seq:  # else it has events of its own, and may be refused as it is
+            database.write(bar)
+        if counted.seq < newest and not up_to_hole:
+            require_whole(journal, counted.journalled)
         for packs in PackKind:
             _index_packs(backend, database, packs, repaired)
         if compared and not repaired.made:  # rows that are made now are what the events say
             room = repaired.changed.room
             repaired.changed.join(mend_rows(backend, journal, database, compared, listed=room))
-        last = journal.replay()
-        repaired.events = last - found.seq
+        last = journal.replay(counted.journalled, bar)
+        repaired.events = last - counted.seq
         if journal.hole is not None and last < newest:
             if last == 0:
                 raise IntegrityError(f"{journal.hole}; nothing came before that")
-            database.write(lambda tx: bar_writing(tx, newest))
+            database.write(bar)
             repaired.hole = look_behind(backend, journal, database, last, newest)
         return repaired
     finally:

@@ -69,7 +69,8 @@ def look_behind(backend: Backend, journal: UpToHole, database: Database, after: 
 def bar_writing(tx: Transaction, newest: int) -> None:
     """Make whoever would write refuse to: more events are said to be in the journal than the database has.
 
-    A look at the journal's tail is not enough: it sees the next ten thousand events, and a hole may be longer.
+    A look at the journal's tail is not enough: it sees the rest of ten thousand events, and a hole may be longer. A
+    database without an event is not written with anyway.
     """
     store = tables.store
-    tx.execute(update(store).values(journalled=newest).where(store.c.seq < newest))
+    tx.execute(update(store).values(journalled=newest).where(store.c.seq > 0, store.c.seq < newest))

@@ -21,13 +21,16 @@ from lineart.keeping import compared_tables
 from lineart.lineage.capture import Capture
 from lineart.lineage.run import start_run
 from lineart.settings import Settings
+from lineart.storage import journal as journal_module
+from lineart.storage import repair as repair_module
 from lineart.storage.backends.memory import MemoryBackend
 from lineart.storage.check import CheckReport
 from lineart.storage.check_journal import check_journal
+from lineart.storage.database import Database, Transaction
 from lineart.storage.engine import Engine
 from lineart.storage.errors import Conflict, FormatTooNew, IntegrityError, NotFound, StoreUnavailable
 from lineart.storage.events import Event
-from lineart.storage.journal import checksum
+from lineart.storage.journal import Journal, checksum
 from lineart.storage.layout import JOURNAL, journal_key, pack_key, parse_journal_key
 from lineart.storage.pack import PackKind
 from lineart.storage.recorded import Recorded
@@ -863,6 +866,39 @@ def test_nobody_writes_over_a_hole_that_reaches_far_beyond_the_journals_next_fol
             part.close()
             with pytest.raises(IntegrityError, match="breaks off"):
                 again()
+
+
+class Stopped(Exception):
+    """Stands for a process that was killed."""
+
+
+@pytest.mark.parametrize("at", ["require_same_history", "_index_packs", "look_behind", "replay", "batch"])
+def test_a_database_that_ends_at_a_hole_stays_barred_whenever_a_repair_stops(bent, monkeypatch, at):
+    keys = journal_of(bent)
+    bent.bucket.delete(keys[4:])
+    bent.bucket.put(*far_away())
+
+    def stop(*_):
+        raise Stopped
+
+    with salvaged(bent, 3) as (url, again, _), monkeypatch.context() as patch:
+        if at != "batch":  # as a second repair, of a database that an earlier one left barred
+            again(up_to_hole=True)
+        if at == "batch":
+            patch.setattr(journal_module, "BATCH", 1)
+            restore = Transaction.restore
+            patch.setattr(Transaction, "restore", lambda tx, some: stop() if some[0].seq == 3 else restore(tx, some))
+        elif at == "replay":
+            patch.setattr(Journal, "replay", stop)
+        else:
+            patch.setattr(repair_module, at, stop)
+        with pytest.raises(Stopped):
+            again(up_to_hole=True)
+        patch.undo()
+        part = Database.open(url, actor="bo", folds=FOLDS)
+        counted = part.store()
+        part.close()
+        assert 0 < counted.seq < counted.journalled == 30_000
 
 
 def far_away():
