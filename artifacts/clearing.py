@@ -1,6 +1,7 @@
 """Taking away from a place what is not to be there: what stands in the way of files, and what belongs to no version.
 
-Knows places and the disk; must not know versions, or whether something may go: that has been decided.
+Knows places and the disk; must not know versions, or whether something may go: that has been decided. What changed
+since then stays.
 """
 
 from __future__ import annotations
@@ -14,17 +15,24 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..storage.errors import Conflict
+from .agreed import has_own_name
 from .place import is_store
 from .refusal import refusal
 
 if TYPE_CHECKING:
+    from .agreed import Agreed
     from .place import Place
 
-__all__ = ["clear", "make_way", "remove", "strays"]
+__all__ = ["Standing", "clear", "make_way", "remove", "standing", "strays"]
+
+Standing = dict[str, tuple[int, int, int | None, int]]  # by path: size, mtime, ctime where it is its own, mode
 
 
-def make_way(place: Place, paths: Iterable[str]) -> None:
-    """Remove what stands in the way of files: a file or a link at a folder's place, a folder at a file's."""
+def make_way(place: Place, paths: Iterable[str], agreed: Agreed | None = None) -> None:
+    """Remove what stands in the way of files: a file or a link at a folder's place, a folder at a file's.
+
+    Conflict, before it is removed, for something that holds what was not `agreed` upon.
+    """
     wanted = list(paths)
     folders: set[str] = set()
     for path in wanted:
@@ -35,15 +43,54 @@ def make_way(place: Place, paths: Iterable[str]) -> None:
     for folder in sorted(folders):  # from above to below, so that no link is looked through
         found = place.find(folder)
         if found is not None and not stat.S_ISDIR(found.st_mode):
+            _require_agreed(place, folder, agreed)
             _remove(place, folder)
     for path in wanted:
         found = place.find(path)
         if found is not None and stat.S_ISDIR(found.st_mode):
+            _require_agreed(place, path, agreed)
             _remove(place, path, whole=True)
 
 
-def remove(place: Place, paths: Iterable[str]) -> None:
-    """Remove files, links and whole folders."""
+def _require_agreed(place: Place, path: str, agreed: Agreed | None) -> None:
+    for one in standing(place, path) if agreed is not None else ():
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found = os.lstat(place.root / one)  # not held: its folder is about to go
+            if agreed is not None and not agreed.allows(one, found):
+                raise Conflict(
+                    f"{place.root}/{one} was changed or put there during the work, and is in the way; it was left as "
+                    "it is: move it away, or choose another folder"
+                )
+
+
+def standing(place: Place, path: str) -> Standing:
+    """Return the state of a file or link, or of everything in a folder, each by its path; folders are not in it."""
+    whole = os.path.join(place.root, path)
+    paths = [path]
+    if os.path.isdir(whole) and not os.path.islink(whole):
+        paths.clear()
+        for folder, folders, files in os.walk(whole, onerror=place.refuse):
+            links = [name for name in folders if os.path.islink(f"{folder}/{name}")]
+            paths += [os.path.relpath(f"{folder}/{name}", place.root).replace(os.sep, "/") for name in (*files, *links)]
+    states: Standing = {}
+    for one in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found = os.lstat(place.root / one)
+            changed_at = found.st_ctime_ns if has_own_name(found) else None
+            states[one] = found.st_size, found.st_mtime_ns, changed_at, found.st_mode
+    return states
+
+
+def remove(place: Place, paths: dict[str, Standing]) -> None:
+    """Remove files, links and whole folders, given as they were when that was decided; Conflict if one changed."""
+    for path, before in paths.items():
+        now = standing(place, path)
+        if now != before:
+            changed = min(one for one in {**now, **before} if now.get(one) != before.get(one))
+            raise Conflict(
+                f"{place.root}/{changed} was changed or put there during the work, and is in the way; nothing was "
+                "written: move it away, or choose another folder"
+            )
     for path in sorted(paths):  # from above to below, so that no link is looked through
         found = place.find(path)
         if found is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..storage.errors import Conflict, IntegrityError, InvalidInput, SourceChanged
 from .agreed import has_own_name
 from .brought import are_brought, can_be_brought
+from .clearing import Standing, standing
 from .download import digest_at, has_content
 from .entry import Entry, shown
 from .manifest import Manifest, diff
@@ -83,10 +84,11 @@ def sparing_work(
 
 
 def sparing_way(
-    entries: Iterable[Entry], place: Place, wanted: Manifest, others: HELD, in_the_way: list[str]
+    entries: Iterable[Entry], place: Place, wanted: Manifest, others: HELD, in_the_way: dict[str, Standing]
 ) -> Iterator[Entry]:
     """Pass entries on, and note the folders in the place of files and the files and links in the place of folders.
 
+    Each is noted as it stands there, before anything of it is read, which may take long.
     Conflict behind the last entry where one of them is not what a download put there and left as it is.
     """
     noted: dict[str, str] = {}  # what each is
@@ -102,10 +104,10 @@ def sparing_way(
         if found is not None and stat.S_ISDIR(found.st_mode):
             noted[entry.path] = "a folder where a file is to be"
     for path in noted:
-        doubtful |= _doubtful_below(path, place)
+        in_the_way[path] = standing(place, path)
+        doubtful |= _doubtful_below(path, place, in_the_way[path])
     if doubtful:
         _forget_held(doubtful, place, wanted, others, lambda path, _, at: _digest_aside(path, at))
-    in_the_way += noted
     for path, what in noted.items() if doubtful else ():
         below = [one for one in doubtful if one == path or one.startswith(f"{path}/")]
         if below:
@@ -203,16 +205,8 @@ def _look_above(path: str, place: Place, folders: set[str], noted: dict[str, str
         end = path.find("/", end + 1)
 
 
-def _doubtful_below(path: str, place: Place) -> dict[str, int]:
+def _doubtful_below(path: str, place: Place, found: Standing) -> dict[str, int]:
     """Return what may be somebody's work of a file, a link, or all that is in a folder; of an empty one, itself."""
-    whole = os.path.join(place.root, path)
-    found: list[str] = []
-    if os.path.isdir(whole) and not os.path.islink(whole):
-        for folder, folders, files in os.walk(whole, onerror=place.refuse):
-            links = [name for name in folders if os.path.islink(f"{folder}/{name}")]
-            found += [os.path.relpath(f"{folder}/{name}", place.root).replace(os.sep, "/") for name in (*files, *links)]
-    else:
-        found.append(path)
     doubtful = {} if found else {path: -1}
     for one in found:
         with suppress(FileNotFoundError, NotADirectoryError):

@@ -31,6 +31,7 @@ from .tree import CHECKOUT, DOWNLOADS
 from .unfinished import SIGN
 
 if TYPE_CHECKING:
+    from .clearing import Standing
     from .content import Content
     from .entry import Entry
     from .leftovers import Leftovers, Staying
@@ -102,7 +103,7 @@ class Putting:
             mark = json.dumps({"ref": self._record.ref, "digest": self._record.digest.hex()}) + "\n"
             # First, so that the folder of a checkout that is interrupted is known as its own by the next.
             place.write(CHECKOUT, (mark.encode(),), executable=False)
-            make_way(place, wanted)
+            make_way(place, wanted, agreed)
             self._fetch(place, way, None, agreed)
             others = f"all others of {self._record.ref} are there"
             require_agreed(agreed, folder, f"{others}, and nothing was cleared away")
@@ -154,7 +155,7 @@ class Putting:
 
     def _decide(
         self, entries: Iterable[Entry], place: Place, way: Placing, agreed: Agreed | None, *, clears: bool = False
-    ) -> list[str]:
+    ) -> dict[str, Standing]:
         """Decide, before anything is written, that nothing is lost, and return what is to go for there to be way.
 
         `agreed` gathers which files may be replaced; None if all. If the place is cleared, that goes anyway.
@@ -163,7 +164,7 @@ class Putting:
 
         wanted, others = self._content.manifest, partial(held_elsewhere, self._home.catalog, self._record, place)
         entries = sparing(entries, place, way.stands)
-        in_the_way: list[str] = []
+        in_the_way: dict[str, Standing] = {}
         if agreed is not None:
             entries = sparing_work(entries, place, wanted, others, agreed)
         if not place.fresh and not clears:

@@ -9,7 +9,7 @@ import pytest
 from blake3 import blake3
 
 import lineart
-from lineart.artifacts import agreed
+from lineart.artifacts import agreed, overwriting, putting
 from lineart.storage.errors import Conflict
 
 MIB = 1 << 20
@@ -275,6 +275,46 @@ def test_a_link_or_an_empty_folder_in_the_way_is_refused_before_anything_is_writ
     (folder / "x").unlink()
     (folder / "x").mkdir()
     assert refused(shapes["file"], folder, "x")
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("remembered", [True, False])
+@pytest.mark.parametrize(
+    ("first", "second", "work"),
+    [("file", "folder", "x"), ("folder", "file", "x/y"), ("folder", "file", "x/own")],
+)
+def test_what_is_put_in_the_way_while_that_is_looked_at_stays(
+    shapes, tmp_path, forget, monkeypatch, first, second, work, remembered, overwrite
+):
+    folder = shapes[first].download(tmp_path / "out")
+    if not remembered:
+        forget()
+    look = overwriting._doubtful_below
+
+    def edit(*given):
+        found = look(*given)
+        (folder / work).write_bytes(b"my work")
+        return found
+
+    monkeypatch.setattr(overwriting, "_doubtful_below", edit)
+    with pytest.raises(Conflict, match=f"{work} .*in the way|'{work}'; nothing was written"):
+        shapes[second].download(folder, overwrite=overwrite)
+    assert (folder / work).read_bytes() == b"my work"
+
+
+@pytest.mark.parametrize(("first", "second", "work"), [("file", "folder", "x"), ("folder", "file", "x/own")])
+def test_what_is_put_in_the_way_of_a_checkout_stays(shapes, tmp_path, monkeypatch, first, second, work):
+    folder = shapes[first].checkout(tmp_path / "out")
+    look = putting.require_unchanged
+
+    def edit(*given):
+        look(*given)
+        (folder / work).write_bytes(b"my work")
+
+    monkeypatch.setattr(putting, "require_unchanged", edit)
+    with pytest.raises(Conflict, match=f"{work} was changed or put there"):
+        shapes[second].checkout(folder, overwrite=False)
+    assert (folder / work).read_bytes() == b"my work"
 
 
 # Checkouts that nobody remembers
