@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -76,6 +77,16 @@ def locked(root: Path) -> Iterator[Claim]:
         claim.release()
 
 
+def _require_lock(number: int, path: Path, root: Path) -> None:
+    """Raise Conflict for what is somebody's own where a lock file is to be: it would be written over, and removed."""
+    found = os.fstat(number)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink < 2:
+        head = os.pread(number, _RECORD, 0) if found.st_size else b""
+        if not head.strip(b"\0") or Record.parse(head) is not None:  # zeros are what a crash of the machine may leave
+            return
+    raise Conflict(f"{path} is no lock file, and the lock of {root} is to be there; move it away")
+
+
 def _acquire(root: Path) -> Claim:
     """Lock the lock file of a folder, or the folder itself."""
     whole = root if root.name not in {"", ".."} else root.absolute()  # the folders above may be closed to us
@@ -95,6 +106,8 @@ def _acquire(root: Path) -> Claim:
             is_own = True  # a folder that is ours in one that is not, such as a mounted volume: it is its own lock
             number = os.open(whole, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            if not is_own:
+                _require_lock(number, path, root)
             is_sure = hold(number, fcntl.LOCK_EX)
             with suppress(FileNotFoundError):
                 # Else its last holder has removed it meanwhile.

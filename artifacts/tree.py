@@ -29,9 +29,8 @@ _SKIPPED = frozenset({".git", ".lineart", CHECKOUT})  # `.git` is a file in a wo
 MANY = 100_000  # of one folder, held at once: some 30 MiB
 _name_of = attrgetter("name")
 # What a download left that was killed: within the folder that it put files into, and beside the one that it built.
-_UNFINISHED = re.compile(
-    r"\.lineart-(?:[0-9a-f]{16}-[0-9a-f]+|unfinished)|\..+\.lineart-(?:[0-9a-f]{8}|lock)", re.DOTALL
-)
+_UNFINISHED = re.compile(r"\.lineart-(?:[0-9a-f]{16}-[0-9a-f]+|unfinished)")
+_BESIDE = re.compile(r"(\..+\.lineart-)(?:[0-9a-f]{8}|(lock))", re.DOTALL)
 
 
 def walk_tree(root: str, ignore: Iterable[str] = (), many: int = MANY) -> Iterator[tuple[str, FileSource]]:
@@ -107,13 +106,25 @@ def _kept(
         path = prefix + name
         if name in _SKIPPED or (not prefix and name == DOWNLOADS):
             continue
-        if name[0] == "." and _UNFINISHED.fullmatch(name):
+        if name[0] == "." and ".lineart-" in name and _is_left(one, listed):
             continue
         is_folder = _is_folder(one)
         if ignored is None or not ignored(path + "/" if is_folder else path):
             kept.append((one, path, is_folder))
     _check_encoding([one for one, _, _ in kept])
     return kept
+
+
+def _is_left(one: os.DirEntry[str], listed: list[os.DirEntry[str]]) -> bool:
+    """Whether a download that was killed left this, and it is not only named so."""
+    if _UNFINISHED.fullmatch(one.name):
+        return True
+    found = _BESIDE.fullmatch(one.name)
+    if found is None:
+        return False
+    if found[2]:
+        return one.is_file(follow_symlinks=False)
+    return one.is_dir(follow_symlinks=False) and any(other.name == f"{found[1]}lock" for other in listed)
 
 
 def _source(one: os.DirEntry[str]) -> FileSource:

@@ -56,7 +56,7 @@ class Record(NamedTuple):
     def parse(cls, data: bytes) -> Record | None:
         """Read one; None for what is none."""
         head = _HEAD.match(data)
-        if head is None:
+        if head is None or b"\0\0\0" in data:  # the root is named once at most
             return None
         folders = [os.fsdecode(one) for one in data[head.end() :].split(b"\0")[:-1]]
         return cls(head[1].decode(), head[2].decode(), folders)

@@ -241,3 +241,9 @@ def test_what_a_killed_download_left_is_no_data(folder):
     (folder / "deep" / ".x.lineart-lock").touch()
     (folder / ".x.lineart-notes").touch()
     assert {".lineart-notes", ".x.lineart-notes", "deep/kept"} == set(walked(folder))
+
+
+def test_what_is_only_named_like_that_is_data(folder):
+    fill(folder, ".x.lineart-lock/b", ".y.lineart-00c0ffee/c", "deep/.z.lineart-00c0ffee", "deep/.z.lineart-lock")
+    found = {".x.lineart-lock/b", ".y.lineart-00c0ffee/c", "deep/.z.lineart-00c0ffee"}
+    assert set(walked(folder)) == found

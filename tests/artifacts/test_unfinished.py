@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 
 import pytest
@@ -10,6 +11,7 @@ from lineart.artifacts import unfinished
 from lineart.artifacts.clearing import strays
 from lineart.artifacts.locks import locked
 from lineart.artifacts.place import Place, beside
+from lineart.storage.errors import Conflict
 
 SIGN = ".lineart-unfinished"
 MARK = "0123456789abcdef"
@@ -248,3 +250,30 @@ def test_records_are_of_few_bytes():
     assert unfinished.Record.parse(record.pack()) == record
     assert unfinished.Record.parse(record.pack()[:-1]) == record._replace(folders=["", "deep/\udce4"])
     assert unfinished.Record.parse(b"") is None
+
+
+@pytest.mark.parametrize("what", ["notes", "link", "pipe"])
+def test_what_is_no_lock_file_is_not_taken_for_one(tmp_path, what):
+    root, lock, mine = tmp_path / "out", tmp_path / ".out.lineart-lock", tmp_path / "mine"
+    mine.write_bytes(b"my work")
+    if what == "link":
+        os.link(mine, lock)
+    elif what == "pipe":
+        os.mkfifo(lock)
+    else:
+        shutil.copy(mine, lock)
+    with pytest.raises(Conflict, match=r"is no lock file, and the lock of .*out is to be there"), locked(root):
+        pass
+    assert (lock.exists(), mine.read_bytes()) == (True, b"my work")
+
+
+def test_a_lock_file_that_a_crash_of_the_machine_left_is_one(tmp_path):
+    (tmp_path / ".out.lineart-lock").write_bytes(bytes(64))
+    put(tmp_path / "out", {"a": [b"1"]})
+    assert names(tmp_path) == ["out", "out/a"]
+
+
+def test_a_record_of_countless_folders_is_none():
+    data = unfinished.Record(MARK, "here", ["", "a", "b"]).pack()
+    assert unfinished.Record.parse(data) is not None
+    assert unfinished.Record.parse(data + bytes(1 << 20)) is None
