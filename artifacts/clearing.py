@@ -53,10 +53,12 @@ def make_way(place: Place, paths: Iterable[str], agreed: Agreed | None = None) -
 
 
 def _require_agreed(place: Place, path: str, agreed: Agreed | None) -> None:
-    for one in standing(place, path) if agreed is not None else ():
+    if agreed is None:
+        return
+    for one in _below(place, path):
         with suppress(FileNotFoundError, NotADirectoryError):
             found = os.lstat(place.root / one)  # not held: its folder is about to go
-            if agreed is not None and not agreed.allows(one, found):
+            if not agreed.allows(one, found):
                 raise Conflict(
                     f"{place.root}/{one} was changed or put there during the work, and is in the way; it was left as "
                     "it is: move it away, or choose another folder"
@@ -65,20 +67,30 @@ def _require_agreed(place: Place, path: str, agreed: Agreed | None) -> None:
 
 def standing(place: Place, path: str) -> Standing:
     """Return the state of a file or link, or of everything in a folder, each by its path; folders are not in it."""
-    whole = os.path.join(place.root, path)
-    paths = [path]
-    if os.path.isdir(whole) and not os.path.islink(whole):
-        paths.clear()
-        for folder, folders, files in os.walk(whole, onerror=place.refuse):
-            links = [name for name in folders if os.path.islink(f"{folder}/{name}")]
-            paths += [os.path.relpath(f"{folder}/{name}", place.root).replace(os.sep, "/") for name in (*files, *links)]
     states: Standing = {}
-    for one in paths:
+    for one in _below(place, path):
         with suppress(FileNotFoundError, NotADirectoryError):
             found = os.lstat(place.root / one)
             changed_at = found.st_ctime_ns if has_own_name(found) else None
             states[one] = found.st_size, found.st_mtime_ns, changed_at, found.st_mode
     return states
+
+
+def _below(place: Place, path: str) -> list[str]:
+    """Return the path itself, or of a folder those of all files and links in it."""
+    whole = os.path.join(place.root, path)
+    if not os.path.isdir(whole) or os.path.islink(whole):
+        return [path]
+    found: list[str] = []
+    for folder, folders, files in os.walk(whole, onerror=place.refuse):
+        prefix = os.path.relpath(folder, place.root).replace(os.sep, "/") + "/"
+        found += [prefix + name for name in (*files, *_links(folder, folders))]
+    return found
+
+
+def _links(folder: str, folders: Iterable[str]) -> list[str]:
+    """Return which of a folder's folders are links to others."""
+    return [name for name in folders if os.path.islink(f"{folder}/{name}")]
 
 
 def remove(place: Place, paths: dict[str, Standing]) -> None:
@@ -110,7 +122,7 @@ def strays(place: Place, paths: set[str]) -> list[str]:
         if is_git or is_store(folder):
             what = "a store of Lineart" if is_store(folder) else "a git repository"
             raise Conflict(f"{folder} is {what}, which would be cleared away; choose another folder")
-        links = [one for one in folders if os.path.islink(f"{folder}/{one}")]
+        links = _links(folder, folders)
         found.extend(prefix + name for name in (*files, *links) if prefix + name not in paths)
     return found
 

@@ -27,10 +27,10 @@ from .layout import JOURNAL, PackName, pack_folder, pack_key, parse_journal_key,
 from .marker import Marker
 from .pack import PackKind, Slot, read_slots
 from .recorded import events_between
-from .repair_counters import Counters, count_events, mend_counters
+from .repair_counters import Counters, counters_said, mend_counters
 from .repair_hole import Hole, UpToHole, bar_writing, look_behind
 from .rows import Compared
-from .rows_check import RowReport, WrongRow
+from .rows_check import THEN, RowReport
 from .rows_mend import mend_rows
 from .session import CHUNK_COLUMNS
 from .tables import PackState
@@ -110,15 +110,14 @@ def repair_database(
         journal, newest = UpToHole(backend, database), newest_event(backend)
         bar = partial(bar_writing, newest=newest)  # until the last event is there, whatever ends this before
 
-        def count(tx: Transaction) -> tuple[list[WrongRow], Counters]:
-            known, right = count_events(tx.connection, newest)
-            wrong = mend_counters(tx, newest)
+        def count(tx: Transaction) -> tuple[Counters, Counters]:
+            known, right = mend_counters(tx, newest)
             if known.journalled > known.seq:
                 bar(tx)  # as it was
-            return wrong, right
+            return known, right
 
-        wrong, counted = database.write(count)
-        for one in wrong:
+        known, counted = database.write(count)
+        for one in counters_said(known, counted, newest, THEN):
             repaired.changed.add(one)
         require_same_history(backend, database, counted.journalled)
         if counted.journalled == counted.seq:  # else it has events of its own, and may be refused as it is

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 
 from . import tables
 from .errors import IntegrityError
-from .rows_check import NOW, THEN, Tense, WrongRow
+from .rows_check import NOW, Tense, WrongRow
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -69,10 +69,10 @@ def counters_said(known: Counters, right: Counters, newest: int, tense: Tense = 
     return [WrongRow("store", "store", "; ".join(said), here, there)]
 
 
-def mend_counters(tx: Transaction, newest: int) -> list[WrongRow]:
-    """Make the store's row count the events that there are; return what was wrong with it."""
+def mend_counters(tx: Transaction, newest: int) -> tuple[Counters, Counters]:
+    """Make the store's row count the events that there are; return what it counted, and what it counts now."""
     tx.lock(select(_store.seq))
     known, right = count_events(tx.connection, newest)
     if known != right:
         tx.execute(update(tables.store).values(seq=right.seq, journalled=right.journalled))
-    return counters_said(known, right, newest, THEN)
+    return known, right
